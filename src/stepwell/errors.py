@@ -1,0 +1,155 @@
+"""Every error that Stepwell raises.
+
+    StepwellError
+    ├── WorkflowValidationError         a step, its signature or the step graph is wrong
+    ├── WorkflowConfigurationError      a workflow has no single start or stop event
+    ├── WorkflowStepDoesNotExistError   a step was named that the workflow does not have
+    ├── WorkflowRuntimeError            a run was used in a way that it does not allow
+    │   └── ResourceError               a resource factory failed (the cause is chained)
+    ├── WorkflowTimeoutError            a run took longer than its `timeout`
+    ├── WorkflowCancelledByUser         a run was cancelled
+    ├── WorkflowDone                    a run is over (kept for code that imports the name)
+    ├── ContextStateError               a context method was called in the wrong phase
+    ├── ContextSerdeError               a context can't be written to or read from its fields
+    │   ├── EncodingError               a value has no durable form (also a ValueError)
+    │   └── DecodingError               a stored field can't be read (also a ValueError)
+    └── DurabilityError                 everything about runs that outlive their process
+        ├── StoreError                  the store did not do what it was asked
+        │   ├── StoreUnavailable        no server there, or it stopped answering
+        │   ├── StoreRefused            the server refuses us: password, permission, version
+        │   └── OutcomeUnknown          the connection broke and the outcome can't be known
+        ├── RunConflict                 this run id belongs to a run with another input
+        ├── RunBlocked                  the code does not know a step or type of the run
+        ├── RunCorrupt                  a stored run can't be read; nothing of it was changed
+        ├── RunNotFound                 there is no run of that name
+        ├── RunFailed                   a stored run failed, and its own error can't be rebuilt
+        └── LeaseLost                   another process owns the run now
+
+Each message names the run, the step or the field it is about, and what to do. A step's own
+exception is never wrapped: it is what `await handler` raises.
+"""
+
+__all__ = [
+    "ContextSerdeError",
+    "ContextStateError",
+    "DecodingError",
+    "DurabilityError",
+    "EncodingError",
+    "LeaseLost",
+    "OutcomeUnknown",
+    "ResourceError",
+    "RunBlocked",
+    "RunConflict",
+    "RunCorrupt",
+    "RunFailed",
+    "RunNotFound",
+    "StepwellError",
+    "StoreError",
+    "StoreRefused",
+    "StoreUnavailable",
+    "WorkflowCancelledByUser",
+    "WorkflowConfigurationError",
+    "WorkflowDone",
+    "WorkflowRuntimeError",
+    "WorkflowStepDoesNotExistError",
+    "WorkflowTimeoutError",
+    "WorkflowValidationError",
+]
+
+# ruff: noqa: N818 - the names are those of LlamaIndex Workflows, and of the field
+
+
+class StepwellError(Exception):
+    """The root: `except StepwellError` catches all that is Stepwell's own."""
+
+
+class WorkflowValidationError(StepwellError):
+    """A step, its signature or the step graph is wrong."""
+
+
+class WorkflowConfigurationError(StepwellError):
+    """A workflow has no single start event, or no single stop event."""
+
+
+class WorkflowStepDoesNotExistError(StepwellError):
+    """A step was named that the workflow does not have."""
+
+
+class WorkflowRuntimeError(StepwellError):
+    """A run was used in a way that it does not allow."""
+
+
+class ResourceError(WorkflowRuntimeError):
+    """A resource factory failed; `__cause__` is its own exception."""
+
+
+class WorkflowTimeoutError(StepwellError):
+    """A run took longer than its `timeout`."""
+
+
+class WorkflowCancelledByUser(StepwellError):
+    """A run was cancelled."""
+
+
+class WorkflowDone(StepwellError):
+    """A run is over. Never raised: kept for code that imports the name."""
+
+
+class ContextStateError(StepwellError):
+    """A context method was called in a phase in which it has no meaning."""
+
+
+class ContextSerdeError(StepwellError):
+    """A context can't be written to, or read from, its flat fields."""
+
+
+class EncodingError(ContextSerdeError, ValueError):
+    """A value has no durable form; the message says where it sits and of what type it is."""
+
+
+class DecodingError(ContextSerdeError, ValueError):
+    """A stored field can't be read back."""
+
+
+class DurabilityError(StepwellError):
+    """Everything about runs that outlive their process."""
+
+
+class StoreError(DurabilityError):
+    """The store did not do what it was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """No server answers at the address, or it stopped answering."""
+
+
+class StoreRefused(StoreError):
+    """The server refuses: password, permission, version, wrong type under one of our keys."""
+
+
+class OutcomeUnknown(StoreError):
+    """The connection broke before the reply: what was asked may or may not have happened."""
+
+
+class RunConflict(DurabilityError):
+    """This run id belongs to a run with another input or another workflow."""
+
+
+class RunBlocked(DurabilityError):
+    """The code at hand does not know a step or type that the stored run needs."""
+
+
+class RunCorrupt(DurabilityError):
+    """A stored run can't be read; nothing of it was changed."""
+
+
+class RunNotFound(DurabilityError):
+    """There is no run of that name."""
+
+
+class RunFailed(DurabilityError):
+    """A stored run failed with an error that can't be rebuilt here; the message quotes it."""
+
+
+class LeaseLost(DurabilityError):
+    """Another process owns the run now; what this one still computes is refused."""
