@@ -1,0 +1,31 @@
+"""JSON text: compact, ASCII, and strict about what JSON does not have."""
+
+import json
+from collections.abc import Callable
+from types import NoneType
+from typing import Any, NoReturn
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+_loads = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    int: repr,
+    NoneType: lambda _: "null",
+    bool: lambda value: "true" if value else "false",
+}
+
+
+def dumps(tree: object) -> str:
+    """Return JSON data as text; raises ValueError if an int in it is too long for Python."""
+    return _WRITERS.get(type(tree), _encode)(tree)
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse JSON text; raises ValueError, or RecursionError if it is nested too deep."""
+    return _loads(text if isinstance(text, str) else text.decode())
