@@ -1,0 +1,1 @@
+"""The engine: decides what a run does next, and does nothing itself."""
