@@ -1,0 +1,1 @@
+"""The runner: carries out what the engine decides. Asyncio lives here, Redis does not."""

@@ -1,0 +1,255 @@
+"""What a running step can do: the port of the context that it is given."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from typing_extensions import override
+
+from stepwell._engine import collecting, routing
+from stepwell._engine.ledger import Writes
+from stepwell._engine.state import Cursor, Effect, Work
+from stepwell._engine.ticks import StepFailed, StepReturned
+from stepwell._runtime.effects import map_items, once
+from stepwell._runtime.loops import each
+from stepwell._runtime.planning import BoundStep
+from stepwell._runtime.stream import EventStream
+from stepwell.context._port import Port
+from stepwell.context.context import Context, Internals
+from stepwell.errors import WorkflowRuntimeError
+from stepwell.events import Event
+from stepwell.resource import RunResources
+
+__all__ = ["Host", "StepCall"]
+
+_T = TypeVar("_T")
+
+
+class Host(Protocol):
+    """The runner, as a call knows it."""
+
+    internals: Internals
+    resources: RunResources
+    run_id: str
+    stream: EventStream
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the run commits at all."""
+        ...
+
+    def settle(self, call: "StepCall", tick: StepReturned | StepFailed) -> None:
+        """The step is done."""
+        ...
+
+    def interrupt(self, call: "StepCall") -> None:
+        """The step's task was cancelled from outside the run."""
+        ...
+
+    def send_from(self, call: "StepCall", event: Event, step: str | None) -> None:
+        """The step sent an event."""
+        ...
+
+    async def checkpoint(self, call: "StepCall") -> None:
+        """The step wants durable what it has done so far."""
+        ...
+
+    async def record(self, call: "StepCall") -> None:
+        """The step noted a fact about itself that must be durable now."""
+        ...
+
+    def serves(self, checkpointer: object) -> bool:
+        """Whether the run commits to this checkpointer."""
+        ...
+
+
+class StepCall(Port):
+    """One invocation of a step.
+
+    Attributes:
+        writes: what the step did to the state since its last commit.
+        halted: the run is over: what the step still does means nothing.
+        started: when it began, on the clock of the event loop, in seconds.
+    """
+
+    where = "inside a step"
+    inside_step = True
+
+    def __init__(self, host: Host, work: Work, step: BoundStep, started: float) -> None:
+        self._host = host
+        self.work = work
+        self.step = step
+        self.started = started
+        self.writes = Writes()
+        self.halted = False
+        self.task: asyncio.Task[None] | None = None
+        self._context: Context[Any] | None = None
+        self._loops = 0
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+
+    @property
+    def resources(self) -> RunResources:
+        """What fills the step's resource parameters."""
+        return self._host.resources
+
+    @property
+    @override
+    def is_live(self) -> bool:
+        return True
+
+    @property
+    @override
+    def context(self) -> Context[Any]:
+        if self._context is None:
+            internals = self._host.internals
+            store = internals.store
+            if self._host.is_durable:
+                store = store.view(self.writes, internals.plan.codec.check)
+            self._context = Context.with_internals(
+                Internals(internals.plan, internals.run, store, self)
+            )
+        return self._context
+
+    def settle(self, tick: StepReturned | StepFailed) -> None:
+        """The step is done."""
+        self._host.settle(self, tick)
+
+    def interrupt(self) -> None:
+        """The step's task was cancelled from outside the run."""
+        self._host.interrupt(self)
+
+    def halt(self) -> None:
+        """The run is over: stop at once."""
+        self.halted = True
+        if self.task is not None:
+            self.task.cancel()
+
+    @override
+    def send_event(self, event: Event, step: str | None) -> None:
+        plan = self._host.internals.plan
+        if step is not None:
+            routing.check_target(plan, type(event), step)
+        self._on_loop(lambda: self._host.send_from(self, event, step))
+
+    @override
+    def publish(self, event: Event) -> None:
+        self._on_loop(lambda: self._host.stream.publish(event))
+
+    @override
+    def collect_events(
+        self, event: Event, expected: Sequence[type[Event]], buffer: str
+    ) -> list[Event] | None:
+        run = self._host.internals.run
+        return self._on_loop(lambda: collecting.collect(run, self.work, event, expected, buffer))
+
+    @override
+    async def checkpoint(self) -> None:
+        await self._unless_halted(lambda: self._host.checkpoint(self))
+
+    @override
+    def each(
+        self, items: Iterable[Any], key: Callable[[Any], Any] | None, every: int, name: str | None
+    ) -> AsyncIterator[Any]:
+        self._loops += 1
+        return each(self, items, key or (lambda item: item), every, name or str(self._loops))
+
+    def cursor(self, name: str, digest: str) -> Cursor:
+        """The position of a loop; it is kept until the step is done, over all its attempts.
+
+        Raises:
+            WorkflowRuntimeError: the loop had other items before.
+        """
+        cursor = self.work.cursors.setdefault(name, Cursor(digest, 0))
+        if cursor.digest != digest:
+            raise WorkflowRuntimeError(
+                f"Step {self.step.name!r} was run again, and the items of its loop {name!r} are "
+                f"not those of the first time: loop over the same items in the same order (sort "
+                f"them, or keep the list in the state), or give ctx.each() another name."
+            )
+        return cursor
+
+    def advance(self, name: str, cursor: Cursor) -> None:
+        """One more item of a loop is done."""
+        cursor.done += 1
+        self._host.internals.run.note(f"each:{self.work.id}:{name}", cursor)
+
+    @override
+    async def once(
+        self,
+        key: str,
+        function: Callable[..., Awaitable[Any]],
+        arguments: tuple[Any, ...],
+        verify: Callable[..., Awaitable[Any]] | None,
+    ) -> Any:
+        return await once(self, key, function, arguments, verify)
+
+    @override
+    async def map(
+        self,
+        function: Callable[[Any], Awaitable[Any]],
+        items: Iterable[Any],
+        concurrency: int,
+        name: str | None,
+    ) -> list[Any]:
+        self._loops += 1
+        return await map_items(self, function, items, concurrency, name or str(self._loops))
+
+    def effect(self, key: str) -> Effect | None:
+        """What is known of something that the step does once; kept until the step is done."""
+        return self.work.effects.get(key)
+
+    async def record(self, key: str, effect: Effect) -> None:
+        """Make durable what the step did once, and nothing else of what it has done so far."""
+        if effect.done:
+            self.encode(effect.result, f"the result of ctx.once({key!r})")
+        self.work.effects[key] = effect
+        self._host.internals.run.note(f"once:{self.work.id}:{key}", effect)
+        await self._unless_halted(lambda: self._host.record(self))
+
+    def encode(self, value: Any, where: str) -> str:
+        """The text of a value."""
+        return self._host.internals.plan.codec.encode(value, where)
+
+    @override
+    def running_steps(self) -> list[str]:
+        return self._host.internals.run.active_steps()
+
+    @property
+    @override
+    def run_id(self) -> str:
+        return self._host.run_id
+
+    @property
+    @override
+    def idempotency_key(self) -> str:
+        return f"{self._host.run_id}/{self.work.id}"
+
+    @override
+    def serves(self, checkpointer: object) -> bool:
+        return self._host.serves(checkpointer)
+
+    def _on_loop(self, action: Callable[[], _T]) -> _T:
+        """Do something on the event loop, wherever the step runs: a sync step has a thread."""
+        if threading.get_ident() == self._thread:
+            return self._unless_halted(action)
+        done: Future[_T] = Future()
+
+        def act() -> None:
+            try:
+                done.set_result(self._unless_halted(action))
+            except BaseException as error:  # noqa: BLE001  it is raised again, in the thread
+                done.set_exception(error)
+
+        self._loop.call_soon_threadsafe(act)
+        return done.result()
+
+    def _unless_halted(self, action: Callable[[], _T]) -> _T:
+        if self.halted:
+            raise WorkflowRuntimeError(
+                f"Step {self.step.name!r} goes on although its run is over: what it still sends, "
+                f"collects, commits or writes to the stream can't be part of the run any more."
+            )
+        return action()

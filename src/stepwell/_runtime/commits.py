@@ -1,0 +1,241 @@
+"""Commits: between the engine, which decides at once, and the store, which takes its time.
+
+What changed goes into the next commit; what was commanded is held until that commit is durable.
+While one commit is under way, all further changes of the run gather in the next one. So a boundary
+is atomic (it is in one batch whole), a step never starts before the commit that caused it, and a
+busy run makes fewer and larger commits.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from stepwell._engine.commands import Command, Finish, Invoke, Publish
+from stepwell._engine.ledger import Ledger, Writes
+from stepwell._engine.snapshot import FACTS, encode_fact, encode_outcome
+from stepwell._engine.state import Status
+from stepwell.context.context import Internals
+from stepwell.events import Event
+from stepwell.storage.records import Claim, Commit
+
+__all__ = ["Boundary", "CommitStore", "Commits", "Durability"]
+
+
+class Durability(StrEnum):
+    """When a step boundary becomes durable."""
+
+    SYNC = "sync"
+    """Before anything that follows from it happens."""
+    ASYNC = "async"
+    """Soon, in order, behind execution; before the result of the run is there."""
+    EXIT = "exit"
+    """At the end of the run, or when a step asks for it."""
+
+
+_HELD: dict[Durability, tuple[type[Command], ...]] = {
+    Durability.SYNC: (Invoke, Publish, Finish),
+    Durability.ASYNC: (Publish, Finish),
+    Durability.EXIT: (),
+}
+
+
+class CommitStore(Protocol):
+    """The part of a store that a running run needs."""
+
+    async def commit(self, commit: Commit) -> None:
+        """Apply a commit once, however often it has to be sent."""
+        ...
+
+
+@dataclass(slots=True)
+class Boundary:
+    """What is said in the run's log about one commit: the step, its attempt, its time in ms."""
+
+    step: str
+    attempt: int
+    took: float
+    outcome: str
+
+    def entry(self) -> str:
+        """The JSON fragment that the store completes with number and time."""
+        return f'{json.dumps(self.step)},{self.attempt},{self.took:.3f},"{self.outcome}"'
+
+
+@dataclass(slots=True)
+class _Batch:
+    patch: dict[str, str | None] = field(default_factory=dict[str, str | None])
+    log: list[str] = field(default_factory=list[str])
+    commands: list[Command] = field(default_factory=list[Command])
+    waiting: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
+    ended: Status | None = None
+
+
+class Commits:
+    """Gathers the changes of one run and commits them, in order.
+
+    Args:
+        claim: the right to commit; `seq` is counted on from it.
+        ledger: what is stored of the state.
+        perform: carries out a command, once it may be.
+        on_failure: told when no commit of this run can succeed any more.
+    """
+
+    def __init__(
+        self,
+        store: CommitStore,
+        claim: Claim,
+        internals: Internals,
+        ledger: Ledger,
+        durability: Durability,
+        perform: Callable[[Command], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._store = store
+        self._run_id, self._token, self._seq = claim.run_id, claim.token, claim.seq
+        self._internals = internals
+        self._ledger = ledger
+        self._durability = durability
+        self._perform = perform
+        self._on_failure = on_failure
+        self._batch = _Batch()
+        self._stored = {name for name in claim.fields if _is_fact(name)}
+        self._next_id = internals.run.next_id
+        self._texts: dict[int, str] = {}
+        self._draining: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+
+    def stage(self, writes: Writes, events: Sequence[Event] = ()) -> None:
+        """Put a step's writes into the next commit, and encode the events that it produced.
+
+        Nothing is staged when it raises: a value without a durable form fails its own step alone.
+
+        Raises:
+            EncodingError: names the key, the path in it and the type.
+        """
+        codec, cell = self._internals.plan.codec, self._internals.store.cell
+        texts = {id(event): codec.encode(event, type(event).__name__) for event in events}
+        draft = self._ledger.draft(writes, cell.values(), cell.shared_by_others(writes))
+        self._batch.patch.update(draft.accept())
+        self._texts = texts
+
+    def text_of(self, event: Event) -> str:
+        """The text of an event that was just staged."""
+        return self._texts[id(event)]
+
+    def add(self, commands: list[Command], boundary: Boundary) -> None:
+        """Take what a tick changed into the next commit, and hold its commands until then."""
+        self._take_changes()
+        self._batch.log.append(boundary.entry())
+        held = self._held()
+        for command in commands:
+            if isinstance(command, held):
+                self._batch.commands.append(command)
+            else:
+                self._perform(command)
+        if self._batch.ended or self._durability is not Durability.EXIT:
+            self._drain_soon()
+
+    async def flush(self, boundary: Boundary) -> None:
+        """Commit all that was staged, and wait until it is durable.
+
+        Raises:
+            LeaseLost: another process owns the run now.
+            StoreError: the store can't be reached, or refuses.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._take_changes()
+        self._batch.log.append(boundary.entry())
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._batch.waiting.append(durable)
+        self._drain_soon()
+        await durable
+
+    def _held(self) -> tuple[type[Command], ...]:
+        return (Publish, Finish) if self._batch.ended else _HELD[self._durability]
+
+    def _take_changes(self) -> None:
+        run = self._internals.run
+        changed, run.changed = run.changed or {}, {}
+        patch, encode = self._batch.patch, self._encode
+        for name, fact in changed.items():
+            if fact is not None:
+                patch[name] = encode_fact(fact, encode)
+                self._stored.add(name)
+            elif name in self._stored:
+                patch[name] = None
+                self._stored.discard(name)
+        if run.next_id != self._next_id:
+            self._next_id = run.next_id
+            patch["next"] = str(run.next_id)
+        if run.status.ended and self._batch.ended is None:
+            self._take_end(run.status)
+        self._texts = {}
+
+    def _take_end(self, status: Status) -> None:
+        self._batch.ended = status
+        patch = self._batch.patch
+        patch.update(encode_outcome(self._internals.run, self._encode))
+        if status is Status.COMPLETED:
+            patch.update(dict.fromkeys(self._stored))
+            patch["error"] = None
+
+    def _encode(self, value: Any, where: str) -> str:
+        return self._texts.get(id(value)) or self._internals.plan.codec.encode(value, where)
+
+    def _drain_soon(self) -> None:
+        if self._draining is None and self._failure is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        batch = self._batch
+        try:
+            while self._has_work():
+                batch, self._batch = self._batch, _Batch()
+                await self._send(batch)
+                self._release(batch)
+        except Exception as error:  # noqa: BLE001  whatever it is, the run must not wait for ever
+            self._fail(error, [*batch.waiting, *self._batch.waiting])
+        finally:
+            self._draining = None
+
+    def _has_work(self) -> bool:
+        batch = self._batch
+        if self._durability is Durability.EXIT:
+            return bool(batch.waiting or batch.ended)
+        return bool(batch.log)
+
+    async def _send(self, batch: _Batch) -> None:
+        self._seq += 1
+        commit = Commit(
+            run_id=self._run_id,
+            token=self._token,
+            seq=self._seq,
+            cid=secrets.token_urlsafe(9),
+            patch=batch.patch,
+            log=batch.log,
+            ended=batch.ended,
+        )
+        await self._store.commit(commit)
+
+    def _release(self, batch: _Batch) -> None:
+        for command in batch.commands:
+            self._perform(command)
+        for future in batch.waiting:
+            if not future.done():
+                future.set_result(None)
+
+    def _fail(self, error: Exception, waiting: list[asyncio.Future[None]]) -> None:
+        self._failure = error
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._on_failure(error)
+
+
+def _is_fact(name: str) -> bool:
+    return name.partition(":")[0] in FACTS

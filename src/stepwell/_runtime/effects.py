@@ -1,0 +1,72 @@
+"""`ctx.once` and `ctx.map`: effects whose results outlive a crash of the step that had them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from hashlib import sha256
+from typing import Any, Protocol
+
+from stepwell._engine.state import Effect
+
+__all__ = ["Effecting", "map_items", "once"]
+
+
+class Effecting(Protocol):
+    """The call that the effects belong to."""
+
+    def effect(self, key: str) -> Effect | None:
+        """What is known of an effect."""
+        ...
+
+    async def record(self, key: str, effect: Effect) -> None:
+        """Make it durable."""
+        ...
+
+    def encode(self, value: Any, where: str) -> str:
+        """The text of a value."""
+        ...
+
+
+async def once(
+    call: Effecting,
+    key: str,
+    function: Callable[..., Awaitable[Any]],
+    arguments: tuple[Any, ...],
+    verify: Callable[..., Awaitable[Any]] | None = None,
+) -> Any:
+    """Return the remembered result, or do it and remember."""
+    known = call.effect(key)
+    if known is not None and known.done:
+        return known.result
+    result = None
+    if verify is not None:
+        if known is None:
+            await call.record(key, Effect(done=False))
+        else:
+            result = await verify(*arguments)
+    if result is None:
+        result = await function(*arguments)
+    await call.record(key, Effect(done=True, result=result))
+    return result
+
+
+async def map_items(
+    call: Effecting,
+    function: Callable[[Any], Awaitable[Any]],
+    items: Iterable[Any],
+    concurrency: int,
+    name: str,
+) -> list[Any]:
+    """Do every item once, at most `concurrency` of them at a time."""
+    if concurrency < 1:
+        raise ValueError(f"ctx.map(concurrency={concurrency}): at least one at a time")
+    places = asyncio.Semaphore(concurrency)
+
+    async def do(number: int, item: Any) -> Any:
+        text = call.encode(item, f"item {number} of ctx.map")
+        key = f"{name}:{number}:{sha256(text.encode()).hexdigest()[:8]}"
+        async with places:
+            return await once(call, key, function, (item,))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(do(number, item)) for number, item in enumerate(items)]
+    return [task.result() for task in tasks]

@@ -1,0 +1,97 @@
+"""One invocation of a step: whatever the user's code does, it becomes exactly one tick."""
+
+import asyncio
+from functools import partial
+from typing import Any, cast
+from weakref import ref
+
+from anyio import to_thread
+
+from stepwell._engine.state import Work
+from stepwell._engine.ticks import StepFailed, StepReturned
+from stepwell._runtime.call import StepCall
+from stepwell._runtime.planning import BoundStep
+from stepwell.context._port import current_port
+from stepwell.errors import WorkflowRuntimeError
+from stepwell.events import Event
+
+__all__ = ["invoke"]
+
+
+async def invoke(call: StepCall) -> None:
+    """Run a step to its end and settle it.
+
+    A step that was halted, because its run is over, settles nothing. A step whose task was
+    cancelled from outside the run, as at the end of `asyncio.run`, was interrupted: that is no
+    failure, and whoever continues the run runs it again.
+    """
+    current_port.set(ref(call))
+    try:
+        tick = _returned(call, await _perform(call))
+    except asyncio.CancelledError as error:
+        if call.halted:
+            return
+        if cast("asyncio.Task[None]", asyncio.current_task()).cancelling():
+            call.interrupt()
+            raise
+        tick = StepFailed(call.work, error)
+    except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes the tick
+        tick = StepFailed(call.work, error)
+    call.settle(tick)
+
+
+async def _perform(call: StepCall) -> Any:
+    step = call.step
+    arguments: dict[str, Any] = {step.event_parameter: call.work.payload}
+    if step.context_parameter:
+        arguments[step.context_parameter] = call.context
+    if not step.resources:
+        return await _run(step, arguments)
+    async with call.resources.call(step.resources) as injected:
+        return await _run(step, arguments | injected)
+
+
+async def _run(step: BoundStep, arguments: dict[str, Any]) -> Any:
+    if step.is_async:
+        return await step.function(**arguments)
+    body = partial(step.function, **arguments)
+    return await to_thread.run_sync(body, abandon_on_cancel=True)
+
+
+def _returned(call: StepCall, result: Any) -> StepReturned:
+    """Normalise what a step returned.
+
+    Raises:
+        WorkflowRuntimeError: it is nothing that a step may return.
+    """
+    step, work = call.step, call.work
+    if result is None:
+        return StepReturned(work, [])
+    if isinstance(result, list):
+        return _returned_list(step, work, cast("list[Any]", result))
+    if not isinstance(result, Event):
+        raise WorkflowRuntimeError(
+            f"Step {step.name!r} returned {type(result).__name__} ({result!r:.80}): a step returns "
+            f"an event, or None. Return StopEvent(result=...) to end the run with a value."
+        )
+    if step.config.is_fan_out and not isinstance(result, step.config.bare_return_types):
+        raise WorkflowRuntimeError(
+            f"Step {step.name!r} returned a bare {type(result).__name__}, but its annotation has "
+            f"it only in a list: return a list, or add the class to the annotation."
+        )
+    return StepReturned(work, [result])
+
+
+def _returned_list(step: BoundStep, work: Work, result: list[Any]) -> StepReturned:
+    if not step.config.is_fan_out:
+        raise WorkflowRuntimeError(
+            f"Step {step.name!r} returned list, but its annotation has no list: "
+            f"annotate the return as list[...] to fan out."
+        )
+    for element in result:
+        if not isinstance(element, Event):
+            raise WorkflowRuntimeError(
+                f"Step {step.name!r} returned a list with {type(element).__name__} "
+                f"({element!r:.80}) in it: every element must be an event."
+            )
+    return StepReturned(work, result, fanned_out=True)

@@ -1,0 +1,89 @@
+"""What can be done with a run from outside of its steps: the port of `handler.ctx`."""
+
+from collections.abc import AsyncIterator
+
+from typing_extensions import override
+
+from stepwell._engine import routing
+from stepwell._engine.ticks import EventArrived
+from stepwell._runtime.runner import Runner
+from stepwell._runtime.stream import EventStream
+from stepwell.context._port import Port
+from stepwell.errors import WorkflowRuntimeError
+from stepwell.events import Event
+
+__all__ = ["ElsewherePort", "RunPort"]
+
+
+class RunPort(Port):
+    """The handler's side of a run."""
+
+    where = "outside of a step"
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    @property
+    @override
+    def is_live(self) -> bool:
+        return not self._runner.ended.done()
+
+    @override
+    def send_event(self, event: Event, step: str | None) -> None:
+        if step is not None:
+            routing.check_target(self._runner.internals.plan, type(event), step)
+        if self._runner.is_over:
+            raise WorkflowRuntimeError(
+                f"{type(event).__name__} was sent to run {self.run_id!r}, which is over: no step "
+                f"can take it any more"
+            )
+        self._runner.feed(EventArrived(event, step))
+
+    @override
+    async def checkpoint(self) -> None:
+        await self._runner.flush()
+
+    @override
+    def stream_events(self) -> AsyncIterator[Event]:
+        return self._runner.stream.read()
+
+    @override
+    def running_steps(self) -> list[str]:
+        return self._runner.internals.run.active_steps()
+
+    @property
+    @override
+    def run_id(self) -> str:
+        return self._runner.run_id
+
+    @override
+    def serves(self, checkpointer: object) -> bool:
+        return self._runner.serves(checkpointer)
+
+
+class ElsewherePort(Port):
+    """The handler's side of a run that another process executes."""
+
+    where = "while another process executes the run"
+
+    def __init__(self, run_id: str, stream: EventStream) -> None:
+        self._run_id = run_id
+        self._stream = stream
+
+    @property
+    @override
+    def is_live(self) -> bool:
+        return True
+
+    @property
+    @override
+    def run_id(self) -> str:
+        return self._run_id
+
+    @override
+    def stream_events(self) -> AsyncIterator[Event]:
+        return self._stream.read()
+
+    @override
+    def _remedy(self, what: str) -> str:
+        return f"run {self._run_id!r} is only followed here; await the handler for its result"

@@ -1,0 +1,333 @@
+"""The runner: one run, from its first tick to its end.
+
+Whatever happens comes in as a tick; the engine applies it and answers with commands; the runner
+carries them out. There is no loop that waits for work: the task of a step that ends feeds its own
+tick and starts what follows. With a checkpointer there is one detour: commands wait in `Commits`
+until what led to them is durable.
+"""
+
+import asyncio
+import contextvars
+import logging
+from hashlib import sha256
+from typing import assert_never
+
+from stepwell._engine import routing
+from stepwell._engine.commands import Command, Finish, Halt, Invoke, Publish, Warn
+from stepwell._engine.ledger import Writes
+from stepwell._engine.reduce import reduce
+from stepwell._engine.state import Work
+from stepwell._engine.ticks import (
+    CancelAsked,
+    EventArrived,
+    EventSent,
+    RunResumed,
+    RunStarted,
+    StepFailed,
+    StepReturned,
+    Tick,
+    TimedOut,
+)
+from stepwell._runtime.call import StepCall
+from stepwell._runtime.commits import Boundary, Commits
+from stepwell._runtime.invoke import invoke
+from stepwell._runtime.outcome import Outcome
+from stepwell._runtime.planning import Program
+from stepwell._runtime.stream import EventStream
+from stepwell._runtime.timers import Stopwatch
+from stepwell.context.context import Internals
+from stepwell.errors import EncodingError, WorkflowRuntimeError
+from stepwell.events import Event
+from stepwell.resource import RunResources
+
+__all__ = ["Runner"]
+
+HALT_GRACE = 5.0
+"""How long, in seconds, the end of a run waits for cancelled steps to clean up."""
+
+NOTHING = Writes()
+
+log = logging.getLogger("stepwell")
+
+
+class Runner:
+    """Runs one run.
+
+    Args:
+        program: the workflow.
+        internals: the context of the run; what is in it is what the runner works on.
+        run_id: the name of the run.
+        resources: what fills the resource parameters of the steps.
+        timeout: how long the run may work, in seconds; None for ever.
+        stream: where the run publishes; a stream of its own by default.
+
+    Attributes:
+        stream: what is published.
+        checkpointer: what the run commits to.
+        ended: done when the run is over, or can't go on here; never an exception.
+        failure: why it can't go on here, if so.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        internals: Internals,
+        run_id: str,
+        resources: RunResources,
+        timeout: float | None = None,
+        stream: EventStream | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._program = program
+        self._base = contextvars.copy_context()
+        self._calls: dict[int, StepCall] = {}
+        self._halted: list[asyncio.Task[None]] = []
+        self._ending: asyncio.Task[None] | None = None
+        self._commits: Commits | None = None
+        self._outside = Writes()
+        self._early: list[Tick] | None = []
+        self._finished = False
+        self._timeout = timeout
+        self._stopwatch: Stopwatch | None = None
+        self.internals = internals
+        self.run_id = run_id
+        self.resources = resources
+        self.checkpointer: object = None
+        self.stream = stream or EventStream()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self.failure: BaseException | None = None
+
+    # --- beginning ---
+
+    def begin(self, tick: RunStarted | RunResumed) -> list[Command]:
+        """Apply the first tick; nothing happens before `go`."""
+        return reduce(self._program.plan, self.internals.run, tick)
+
+    def go(self, commands: list[Command], commits: Commits | None = None) -> None:
+        """Carry out the first commands, and take ticks from now on."""
+        self._commits = commits
+        early, self._early = self._early or [], None
+        if self._timeout is not None:
+            expire = TimedOut(self._timeout)
+            self._stopwatch = Stopwatch(self._timeout, lambda: self.feed(expire))
+        for command in commands:
+            self.perform(command)
+        for tick in early:
+            self.feed(tick)
+        self._watch()
+
+    # --- ticks ---
+
+    def feed(self, tick: Tick) -> None:
+        """Take what happened outside of the steps.
+
+        Raises:
+            EncodingError: an event has no durable form.
+        """
+        if self._early is not None:
+            self._early.append(tick)
+            return
+        if self.is_over:
+            return
+        if self._commits is not None:
+            self._stage_outside(self._commits)
+            self._commits.stage(NOTHING, [tick.event] if isinstance(tick, EventArrived) else [])
+        self._apply(tick, Boundary("", 0, 0.0, type(tick).__name__))
+
+    def settle(self, call: StepCall, tick: StepReturned | StepFailed) -> None:
+        """A step is done. Nobody awaits its task, so whatever goes wrong here ends the run."""
+        self._calls.pop(call.work.id, None)
+        self.internals.store.cell.views.pop(id(call.writes), None)
+        if self.is_over:
+            return
+        try:
+            if self._commits is not None:
+                tick = self._stage(self._commits, call, tick)
+            self._apply(tick, self._boundary(call, type(tick).__name__))
+        except Exception as error:  # noqa: BLE001  the handler raises it
+            self.abandon(error)
+
+    def send_from(self, call: StepCall, event: Event, step: str | None) -> None:
+        """A running step sent an event: a commit of its own, with none of the step's state."""
+        if self.is_over:
+            return
+        digest = None
+        if self._commits is not None:
+            self._commits.stage(NOTHING, [event])
+            text = self._commits.text_of(event)
+            digest = sha256(text.encode()).hexdigest()[:16]
+        self._apply(EventSent(call.work, event, step, digest), self._boundary(call, "EventSent"))
+
+    async def checkpoint(self, call: StepCall) -> None:
+        """Commit what a step has done so far."""
+        if self._commits is None:
+            return
+        self._commits.stage(call.writes)
+        call.writes.commit()
+        routing.forget_sends(self.internals.run, call.work)
+        await self._commits.flush(self._boundary(call, "Checkpoint"))
+
+    async def record(self, call: StepCall) -> None:
+        """Commit the facts that a step noted about itself, without the rest of its work."""
+        if self._commits is not None:
+            await self._commits.flush(self._boundary(call, "Recorded"))
+
+    async def flush(self) -> None:
+        """Commit what was written from outside of the steps."""
+        if self._commits is not None and not self.is_over:
+            self._stage_outside(self._commits)
+            await self._commits.flush(Boundary("", 0, 0.0, "Checkpoint"))
+
+    def _apply(self, tick: Tick, boundary: Boundary) -> None:
+        commands = reduce(self._program.plan, self.internals.run, tick)
+        if self._commits is not None:
+            self._commits.add(commands, boundary)
+        else:
+            for command in commands:
+                self.perform(command)
+        self._watch()
+
+    def _stage(
+        self, commits: Commits, call: StepCall, tick: StepReturned | StepFailed
+    ) -> StepReturned | StepFailed:
+        """Encode what the step did; what has no durable form makes the step fail."""
+        try:
+            self._stage_outside(commits)
+            commits.stage(call.writes, tick.events if isinstance(tick, StepReturned) else ())
+        except EncodingError as error:
+            return StepFailed(call.work, error)
+        return tick
+
+    def _stage_outside(self, commits: Commits) -> None:
+        """What was written from outside of the steps goes along with the next boundary."""
+        commits.stage(self._outside)
+        self._outside.forget()
+
+    def _boundary(self, call: StepCall, outcome: str) -> Boundary:
+        took = (self._loop.time() - call.started) * 1000
+        return Boundary(call.work.step, call.work.attempt, took, outcome)
+
+    # --- commands ---
+
+    def perform(self, command: Command) -> None:
+        """Carry out what the engine decided."""
+        match command:
+            case Invoke():
+                self._invoke(command.work)
+            case Publish():
+                self.stream.publish(command.event)
+            case Halt():
+                self._halt()
+            case Finish():
+                self._finish()
+            case Warn():
+                log.warning("run %s: %s", self.run_id, command.message)
+            case _:
+                assert_never(command)
+
+    def _invoke(self, work: Work) -> None:
+        if self.failure or work.id not in self.internals.run.queues[work.step].running:
+            return
+        step = self._program.steps[work.step]
+        call = self._calls[work.id] = StepCall(self, work, step, self._loop.time())
+        call.task = self._loop.create_task(invoke(call), context=self._base.copy())
+
+    def _halt(self) -> None:
+        for call in self._calls.values():
+            call.halt()
+            if call.task is not None:
+                self._halted.append(call.task)
+        self._calls.clear()
+        self.internals.store.cell.views.clear()
+
+    def _finish(self) -> None:
+        self._finished = True
+        if self._stopwatch is not None:
+            self._stopwatch.pause()
+        if self._halted or self._program.has_resources:
+            self._ending = self._loop.create_task(self._end())
+        else:
+            self._close()
+
+    async def _end(self) -> None:
+        running = [task for task in self._halted if not task.done()]
+        if running:
+            await asyncio.wait(running, timeout=HALT_GRACE)
+        try:
+            await self.resources.aclose()
+        except Exception as error:  # noqa: BLE001  a factory may raise anything: the handler does
+            self.failure = self.failure or error
+        self._close()
+
+    def _close(self) -> None:
+        self.stream.close()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    # --- the way out ---
+
+    def interrupt(self, call: StepCall) -> None:
+        """The task of a step was cancelled, and not by the run."""
+        self._calls.pop(call.work.id, None)
+        self.abandon(
+            WorkflowRuntimeError(
+                f"run {self.run_id!r} was interrupted: the task of its step {call.step.name!r} was "
+                f"cancelled from outside of the run. Start the run again to go on."
+            )
+        )
+
+    def abandon(self, error: BaseException) -> None:
+        """Stop here, without an end, or with one that could not be made durable.
+
+        What is durable stays, for whoever goes on.
+        """
+        if self._finished:
+            return
+        self.failure = error
+        self._halt()
+        self._finish()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing that happens now can be part of the run any more."""
+        return self.failure is not None or self.internals.run.status.ended
+
+    def _watch(self) -> None:
+        """Let the time of the run count while a step runs, or waits for a worker."""
+        if self._stopwatch is None:
+            return
+        if self.is_over or self.internals.run.idle:
+            self._stopwatch.pause()
+        else:
+            self._stopwatch.run()
+
+    # --- what handlers ask ---
+
+    def serves(self, checkpointer: object) -> bool:
+        """Whether the run commits to this checkpointer."""
+        return self.checkpointer is not None and self.checkpointer == checkpointer
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the run commits at all."""
+        return self._commits is not None
+
+    @property
+    def outside(self) -> Writes:
+        """What was written to the state by others than the steps."""
+        return self._outside
+
+    def cancel(self) -> None:
+        """End the run."""
+        self.feed(CancelAsked())
+
+    def outcome(self) -> Outcome:
+        """How the run ended.
+
+        Raises:
+            WorkflowRuntimeError: it has not.
+        """
+        if not self.ended.done():
+            raise WorkflowRuntimeError(f"run {self.run_id!r} is not complete: await its handler")
+        run = self.internals.run
+        return Outcome(run.result, self.failure or run.error)

@@ -1,0 +1,116 @@
+"""What a context can do depends on where it is used; a port is one such place.
+
+A fresh `Context(workflow)` has the port below, which refuses everything that needs a run. The
+runtime gives a running context a port for the side of the handler, and each step one of its own.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextvars import ContextVar
+from typing import Any, NoReturn
+from weakref import ReferenceType
+
+from stepwell.errors import ContextStateError
+from stepwell.events import Event
+
+# ruff: noqa: ARG002  the port of no run refuses, whatever it is given
+
+__all__ = ["Port", "current_port"]
+
+
+class Port:
+    """The place of a context that no run has."""
+
+    where = "before the run has started"
+    inside_step = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a run is going on behind it."""
+        return False
+
+    @property
+    def context(self) -> Any:
+        """The context that has this port; None where there is no step."""
+        return None
+
+    def send_event(self, event: Event, step: str | None) -> None:
+        """Give an event to the run."""
+        self._refuse("send_event")
+
+    def publish(self, event: Event) -> None:
+        """Put an event into the stream of the run."""
+        self._refuse("write_event_to_stream")
+
+    def collect_events(
+        self, event: Event, expected: Sequence[type[Event]], buffer: str
+    ) -> list[Event] | None:
+        """Keep events until all that are expected are there."""
+        self._refuse("collect_events")
+
+    async def checkpoint(self) -> None:
+        """Make durable what was done so far."""
+        self._refuse("checkpoint")
+
+    def each(
+        self, items: Iterable[Any], key: Callable[[Any], Any] | None, every: int, name: str | None
+    ) -> AsyncIterator[Any]:
+        """Loop over items, durably."""
+        self._refuse("each")
+
+    async def once(
+        self,
+        key: str,
+        function: Callable[..., Awaitable[Any]],
+        arguments: tuple[Any, ...],
+        verify: Callable[..., Awaitable[Any]] | None,
+    ) -> Any:
+        """Do something once, and remember its result."""
+        self._refuse("once")
+
+    async def map(
+        self,
+        function: Callable[[Any], Awaitable[Any]],
+        items: Iterable[Any],
+        concurrency: int,
+        name: str | None,
+    ) -> list[Any]:
+        """Do something for each item, several at a time, and remember the results."""
+        self._refuse("map")
+
+    def stream_events(self) -> AsyncIterator[Event]:
+        """Read the stream of the run."""
+        self._refuse("stream_events")
+
+    def running_steps(self) -> list[str]:
+        """The names of the steps that are running."""
+        self._refuse("running_steps")
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run."""
+        self._refuse("run_id")
+
+    @property
+    def idempotency_key(self) -> str:
+        """A text that is the same for every attempt of this piece of work."""
+        self._refuse("idempotency_key")
+
+    def serves(self, checkpointer: object) -> bool:
+        """Whether the run commits to this checkpointer."""
+        return False
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise ContextStateError(f"{what} is not available {self.where}: {self._remedy(what)}")
+
+    def _remedy(self, what: str) -> str:
+        if what in _STEP_ONLY:
+            return "call it inside a step, on the context that the step was given"
+        return "call it on handler.ctx, while the run is going on"
+
+
+_STEP_ONLY = frozenset(
+    {"collect_events", "each", "idempotency_key", "map", "once", "write_event_to_stream"}
+)
+
+current_port: ContextVar["ReferenceType[Port] | None"] = ContextVar("stepwell_step", default=None)
+"""The running step. A weak reference: a callback that outlives the step keeps no workflow alive."""

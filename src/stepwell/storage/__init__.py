@@ -1,0 +1,1 @@
+"""What a store of runs must do, whatever it is made of."""

@@ -1,0 +1,98 @@
+"""Cost grows with the work, not with its square: counted in function calls, not in seconds."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from stepwell import Context, Workflow, step
+from stepwell.events import Event, StartEvent, StopEvent
+
+
+class Item(Event):
+    n: int = 0
+
+
+class Done(Event):
+    n: int = 0
+
+
+class FanOut(Workflow):
+    @step
+    async def begin(self, ev: StartEvent) -> list[Item]:
+        return [Item(n=n) for n in range(ev.number)]
+
+    @step
+    async def work(self, ev: Item) -> Done:
+        return Done(n=ev.n)
+
+    @step
+    async def join(self, ev: list[Done]) -> StopEvent:
+        return StopEvent(result=len(ev))
+
+
+class Loop(Workflow):
+    @step
+    async def begin(self, ev: StartEvent) -> Item:
+        return Item(n=ev.number)
+
+    @step
+    async def work(self, ctx: Context, ev: Item) -> Item | StopEvent:
+        await ctx.store.append("done", ev.n)
+        return Item(n=ev.n - 1) if ev.n else StopEvent()
+
+
+class Collect(Workflow):
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> Item | None:
+        for _ in range(ev.number):
+            ctx.send_event(Item(n=ev.number))
+
+    @step
+    async def join(self, ctx: Context, ev: Item) -> StopEvent | None:
+        return StopEvent() if ctx.collect_events(ev, [Item] * ev.n) else None
+
+
+class Stream(Workflow):
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        for n in range(ev.number):
+            ctx.write_event_to_stream(Item(n=n))
+            await asyncio.sleep(0)
+        return StopEvent()
+
+
+async def run_and_read(workflow: Workflow, number: int) -> None:
+    handler = workflow.run(number=number)
+    async for _ in handler.stream_events():
+        pass
+    await handler
+
+
+def calls_of(workflow: Workflow, number: int) -> int:
+    """How many functions a run calls, those written in C too."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _arg: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    async def main() -> None:
+        sys.setprofile(count)
+        try:
+            await run_and_read(workflow, number)
+        finally:
+            sys.setprofile(None)
+
+    asyncio.run(main())
+    return calls
+
+
+@pytest.mark.parametrize("make", [FanOut, Loop, Collect, Stream])
+def test_twice_the_work_costs_twice_the_calls(make: Callable[[], Workflow]) -> None:
+    calls_of(make(), 10)
+    small, large = calls_of(make(), 200), calls_of(make(), 400)
+    assert large / small < 2.1
