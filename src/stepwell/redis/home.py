@@ -1,0 +1,45 @@
+"""What holds sockets and futures belongs to one process and to one event loop."""
+
+import asyncio
+import os
+
+from stepwell.errors import StoreUnavailable, WorkflowRuntimeError
+
+__all__ = ["Home"]
+
+
+class Home:
+    """The process that made it, and the event loop that used it first."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._left = False
+
+    def leave(self) -> None:
+        """Be of no use from now on."""
+        self._left = True
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The running event loop.
+
+        Raises:
+            WorkflowRuntimeError: it is another one than before, or this is a forked process.
+            StoreUnavailable: it was left.
+        """
+        if self._left:
+            raise StoreUnavailable("this store was closed; nothing was changed: open another one")
+        if os.getpid() != self._process:
+            raise WorkflowRuntimeError(
+                f"a store of process {self._process} was used in the forked process {os.getpid()}, "
+                "which shares its sockets: make a store of its own there"
+            )
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = running
+        if self._loop is not running:
+            raise WorkflowRuntimeError(
+                "a store was used in another event loop than the one it was opened in: "
+                "make a store for each event loop"
+            )
+        return running

@@ -1,0 +1,96 @@
+"""Every name under which something is kept in Redis: the only place where one is spelt.
+
+All keys of a run, and of the owners and indexes around it, share the hash tag of its partition, so
+that one script may touch them all, in a cluster too.
+"""
+
+import re
+import zlib
+
+__all__ = ["Keys"]
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_RUN_ID = re.compile(r"[A-Za-z0-9_.:~@/-]{1,200}")
+
+
+class Keys:
+    """The keys of one namespace.
+
+    Args:
+        namespace: 1 to 64 of `A-Z a-z 0-9 _ . : -`.
+        partitions: how many hash tags its runs are spread over.
+
+    Raises:
+        ValueError: the namespace or the number can't be used.
+    """
+
+    def __init__(self, namespace: str, partitions: int) -> None:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise ValueError(
+                f"namespace {namespace!r} can't be used: take 1 to 64 of A-Z a-z 0-9 _ . : -"
+            )
+        if not 1 <= partitions <= 4096:  # noqa: PLR2004 - a quarter of a cluster's slots
+            raise ValueError(f"{partitions} partitions can't be used: take 1 to 4096")
+        self.partitions = partitions
+        self.meta = f"stepwell:{{{namespace}}}:meta"
+        self._prefixes = [f"stepwell:{{{namespace}/{p}}}:" for p in range(partitions)]
+
+    def partition_of(self, run_id: str) -> int:
+        """The partition of a run: what precedes `~` in its id chooses.
+
+        Raises:
+            ValueError: it is no run id.
+        """
+        if not _RUN_ID.fullmatch(run_id):
+            raise ValueError(
+                f"run id {run_id!r} can't be used: take 1 to 200 of A-Z a-z 0-9 _ . : ~ @ / -"
+            )
+        return zlib.crc32(run_id.partition("~")[0].encode()) % self.partitions
+
+    def run(self, run_id: str) -> str:
+        """Hash: the context of a run, and what is kept in a run beside it."""
+        return f"{self._of(run_id)}run:{run_id}"
+
+    def log(self, run_id: str) -> str:
+        """List: one line for each boundary of a run."""
+        return f"{self._of(run_id)}log:{run_id}"
+
+    def done(self, run_id: str) -> str:
+        """Channel: the run ended, or changes hands."""
+        return f"{self._of(run_id)}done:{run_id}"
+
+    def same(self, digest: str) -> str:
+        """Sorted set: runs of one workflow and input that did not complete, by creation."""
+        return f"{self._of(digest)}same:{digest}"
+
+    def same_of(self, run_id: str) -> list[str]:
+        """The `same` of a run whose id tells its digest; none for other ids."""
+        digest, tilde, _ = run_id.partition("~")
+        return [self.same(digest)] if tilde and digest else []
+
+    def due(self, partition: int) -> str:
+        """Sorted set: runs that nobody owns, by the instant at which somebody should."""
+        return f"{self._prefixes[partition]}due:default"
+
+    def owners(self, partition: int) -> str:
+        """Sorted set: owners by the end of their lease."""
+        return f"{self._prefixes[partition]}owners"
+
+    def owned(self, partition: int, owner: str) -> str:
+        """Set: the runs of an owner."""
+        return f"{self._prefixes[partition]}owned:{owner}"
+
+    def seen(self, partition: int) -> str:
+        """Hash: owner -> incarnation of the server on which it was seen subscribed."""
+        return f"{self._prefixes[partition]}seen"
+
+    def absent(self, partition: int) -> str:
+        """Hash: owner -> incarnation and instant at which it was found without subscriber."""
+        return f"{self._prefixes[partition]}absent"
+
+    def owner(self, partition: int, owner: str) -> str:
+        """Channel: an owner listens to it as long as it lives."""
+        return f"{self._prefixes[partition]}owner:{owner}"
+
+    def _of(self, run_id: str) -> str:
+        return self._prefixes[self.partition_of(run_id)]

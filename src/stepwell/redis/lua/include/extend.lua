@@ -1,0 +1,12 @@
+-- include: subscribers
+-- Let the lease of an owner end `lease` ms from now, and note that it was seen subscribed.
+-- Returns the number of its subscribers.
+local function extend(owners, seen, absent, owner, channel, now, lease)
+  local listening = subscribers(channel)
+  redis.call('ZADD', owners, string.format('%.0f', now + lease), owner)
+  if listening > 0 then
+    redis.call('HSET', seen, owner, incarnation())
+    redis.call('HDEL', absent, owner)
+  end
+  return listening
+end

@@ -1,0 +1,20 @@
+-- include: token
+-- What a run must have to be one, by name; or nil and a reply that says what is wrong with it.
+local function standing(run)
+  local names = {'token', 'seq', 'cid', 'format', 'workflow', 'status'}
+  local texts = redis.call('HMGET', run, unpack(names))
+  local held = {}
+  for i, name in ipairs(names) do
+    if not texts[i] then
+      return nil, {'GONE'}
+    end
+    held[name] = texts[i]
+  end
+  if not epoch_of(held.token) then
+    return nil, {'CORRUPT', 'token', held.token}
+  end
+  if not string.match(held.seq, '^%d+$') then
+    return nil, {'CORRUPT', 'seq', held.seq}
+  end
+  return held
+end

@@ -1,0 +1,10 @@
+-- How many connections listen on a channel.
+local function subscribers(channel)
+  return redis.call('PUBSUB', 'SHARDNUMSUB', channel)[2]
+end
+
+-- The `run_id` of the server, another one after each restart; empty if we may not ask.
+local function incarnation()
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+end

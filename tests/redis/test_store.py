@@ -1,0 +1,753 @@
+"""The store as its users see it: what it promises when servers, connections and owners fail."""
+
+# redis-py leaves its replies partly untyped:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from redis import Redis
+
+from stepwell.errors import (
+    EncodingError,
+    LeaseLost,
+    OutcomeUnknown,
+    RunCorrupt,
+    RunNotFound,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
+from stepwell.redis.keys import Keys
+from stepwell.redis.source import Source
+from stepwell.redis.store import RedisStore
+from stepwell.redis.wire import Stats
+from stepwell.storage.protocol import RunStore
+from stepwell.storage.records import Claim, Commit, NewRun, Presence, RunInfo
+from support.processes import Child
+from support.proxy import Command, Position, Proxy
+from support.servers import RedisServer
+
+RUN = "d1~1"
+FIELDS = {"format": "1", "workflow": "Letters", "status": "running"}
+LAYOUT = Path(__file__).parents[2] / "docs" / "redis-layout.md"
+
+OWNER = """
+import asyncio, sys
+from stepwell.redis.source import Source
+from stepwell.redis.store import RedisStore
+from stepwell.redis.wire import Stats
+from stepwell.storage.records import NewRun
+
+async def main():
+    store = RedisStore(Source.of(sys.argv[1]), sys.argv[2], partitions=4, stats=Stats())
+    await store.open()
+    await store.appear("ann", store.partition_of("d1~1"))
+    fields = {"format": "1", "workflow": "Letters", "status": "running"}
+    await store.create(NewRun("d1~1", "d1", "ann", fields))
+    print("owning")
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+Hook = Callable[[Command, Position], bool]
+
+
+@asynccontextmanager
+async def opened(
+    place: str, namespace: str, *, lease: float = 15.0, partitions: int = 4
+) -> AsyncGenerator[RedisStore]:
+    stats = Stats()
+    store = RedisStore(Source.of(place), namespace, lease=lease, partitions=partitions, stats=stats)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer, namespace: str) -> AsyncGenerator[RedisStore]:
+    async with opened(redis_server.unix_url, namespace) as store:
+        yield store
+
+
+@pytest.fixture
+def keys(namespace: str) -> Keys:
+    return Keys(namespace, 4)
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[Any]:
+    """Another program that uses the server."""
+    with Redis.from_url(redis_server.unix_url, decode_responses=True) as client:
+        yield client
+
+
+async def create(store: RunStore, owner: str = "ann", **fields: str) -> Claim:
+    claim = await store.create(NewRun(RUN, "d1", owner, {**FIELDS, **fields}))
+    assert claim is not None
+    return claim
+
+
+def commit(claim: Claim, seq: int, **patch: str | None) -> Commit:
+    log = (f'"step",{seq},0,"returned"',)
+    return Commit(RUN, claim.token, seq, f"c{seq}", patch, log)
+
+
+def end(claim: Claim, seq: int, status: str) -> Commit:
+    return Commit(RUN, claim.token, seq, f"c{seq}", {"status": status}, (), status)
+
+
+async def until_subscribed(client: Any, channel: str) -> None:
+    """Return when somebody listens to a channel."""
+    while not client.pubsub_shardnumsub(channel)[0][1]:  # noqa: ASYNC110 - the server's fact
+        await asyncio.sleep(0)
+
+
+async def presence_after_looks(store: RunStore, owner: str) -> Presence:
+    """What several looks come to."""
+    found = await store.presence(owner, RUN)
+    while found is Presence.SUSPECT:
+        found = await store.presence(owner, RUN)
+    return found
+
+
+# The life of a run
+
+
+async def test_a_run_is_created_committed_to_and_read(store: RedisStore) -> None:
+    claim = await create(store, input='"ä"', work="1")
+    assert (claim.seq, claim.token[:2], claim.fields) == (
+        1, "1:", {**FIELDS, "input": '"ä"', "work": "1"},
+    )  # fmt: skip
+    await store.commit(commit(claim, 2, state="[1]", work=None))
+    assert await store.read(RUN) == {**FIELDS, "input": '"ä"', "state": "[1]"}
+
+
+async def test_the_second_creator_of_an_id_gets_nothing(store: RedisStore) -> None:
+    await create(store)
+    assert await store.create(NewRun(RUN, "d1", "bob", FIELDS)) is None
+
+
+async def test_a_run_is_seen_without_loading_it(store: RedisStore) -> None:
+    assert await store.peek(RUN) is None
+    assert await store.read(RUN) is None
+    claim = await create(store)
+    assert await store.peek(RUN) == RunInfo("Letters", "running", "d1", "ann")
+    await store.commit(end(claim, 2, "failed"))
+    assert await store.peek(RUN) == RunInfo("Letters", "failed", "d1", "")
+
+
+async def test_runs_that_did_not_complete_are_found_by_their_input(store: RedisStore) -> None:
+    claims = [await store.create(NewRun(f"d1~{n}", "d1", "ann", FIELDS)) for n in range(3)]
+    assert list(await store.same_input("d1")) == ["d1~0", "d1~1", "d1~2"]
+    assert claims[1] is not None
+    await store.commit(end(claims[1], 2, "completed"))
+    assert list(await store.same_input("d1")) == ["d1~0", "d1~2"]
+
+
+async def test_a_failed_run_is_claimed_as_it_was(store: RedisStore) -> None:
+    await store.commit(end(await create(store), 2, "failed"))
+    claim = await store.claim(RUN, "bob", "")
+    assert claim is not None
+    assert (claim.seq, claim.token[:2]) == (2, "2:")
+    assert claim.fields == {**FIELDS, "status": "failed"}
+
+
+async def test_a_completed_run_is_not_claimed(store: RedisStore) -> None:
+    await store.commit(end(await create(store), 2, "completed"))
+    assert await store.claim(RUN, "bob", "") is None
+
+
+async def test_a_released_run_may_be_claimed_at_once(store: RedisStore) -> None:
+    claim = await create(store)
+    await store.release(RUN, claim.token)
+    assert await store.claim(RUN, "bob", "ann") is None
+    assert await store.claim(RUN, "bob", "") is not None
+
+
+async def test_a_run_that_is_not_there_is_not_claimed(store: RedisStore) -> None:
+    assert await store.claim(RUN, "bob", "") is None
+
+
+async def test_when_a_run_ended_nothing_is_left_without_a_time_to_live(
+    store: RedisStore, keys: Keys, client: Any
+) -> None:
+    await store.appear("ann", store.partition_of(RUN))
+    await store.commit(end(await create(store), 2, "failed"))
+    claim = await store.claim(RUN, "ann", "")
+    assert claim is not None
+    await store.commit(end(claim, 3, "completed"))
+    await store.disappear("ann")
+    left = set(client.keys(f"{keys.meta[: -len('}:meta')]}*".replace("{", "\\{")))
+    assert left == {keys.meta, keys.run(RUN), keys.log(RUN)}
+    assert all(client.ttl(name) > 0 for name in left - {keys.meta})
+
+
+# Ids, sizes, encodings
+
+
+@pytest.mark.parametrize("run_id", ["", "a b", "ä", "{a}", "x" * 201, "a\n"])
+async def test_an_id_that_is_none_is_named(store: RedisStore, run_id: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(run_id))):
+        await store.peek(run_id)
+
+
+@pytest.mark.parametrize("namespace", ["", "a b", "a/b", "{a}", "x" * 65])
+def test_a_namespace_that_is_none_is_named(namespace: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(namespace))):
+        RedisStore(Source.of("redis://"), namespace, stats=Stats())
+
+
+@pytest.mark.parametrize("lease", [0, -1, 1801, float("nan")])
+def test_a_lease_that_is_none_is_named(lease: float) -> None:
+    with pytest.raises(ValueError, match="lease"):
+        RedisStore(Source.of("redis://"), "n", lease=lease, stats=Stats())
+
+
+def test_runs_of_one_input_share_a_partition_and_others_are_spread() -> None:
+    keys = Keys("n", 16)
+    assert len({keys.partition_of(f"digest~{n}") for n in range(50)}) == 1
+    assert len({keys.partition_of(f"digest{n}") for n in range(500)}) == 16
+    assert keys.partition_of("letters") == 11  # it may never change: the runs are there
+
+
+async def test_a_field_that_is_too_large_is_named_and_nothing_written(store: RedisStore) -> None:
+    claim = await create(store)
+    with pytest.raises(StoreRefused, match=r"'state:big' has 16777217 bytes"):
+        await store.commit(commit(claim, 2, **{"state:big": "x" * ((16 << 20) + 1), "a": "1"}))
+    assert await store.read(RUN) == FIELDS
+
+
+async def test_a_commit_that_is_too_large_is_refused(store: RedisStore) -> None:
+    claim = await create(store)
+    part = "x" * (16 << 20)
+    with pytest.raises(StoreRefused, match="in one commit are more than"):
+        await store.commit(commit(claim, 2, a=part, b=part, c=part, d=part, e=part))
+    assert await store.read(RUN) == FIELDS
+
+
+async def test_a_text_that_is_no_unicode_is_named(store: RedisStore) -> None:
+    claim = await create(store)
+    with pytest.raises(EncodingError, match="'state:odd'"):
+        await store.commit(commit(claim, 2, **{"state:odd": "\ud800"}))
+
+
+@pytest.mark.parametrize("patch", [{"token": "9:x"}, {"owner": None}])
+async def test_the_books_are_not_patched(store: RedisStore, patch: dict[str, str | None]) -> None:
+    claim = await create(store)
+    with pytest.raises(ValueError, match="may not touch"):
+        await store.commit(commit(claim, 2, **patch))
+
+
+async def test_a_run_without_what_every_run_has_is_not_created(store: RedisStore) -> None:
+    with pytest.raises(ValueError, match="'workflow'"):
+        await store.create(NewRun(RUN, "d1", "ann", {"format": "1", "status": "running"}))
+
+
+# Damage by others
+
+
+async def test_a_field_that_is_no_text_is_named(store: RedisStore, keys: Keys, client: Any) -> None:
+    await create(store)
+    client.hset(keys.run(RUN), "state:a", b"\xff")
+    with pytest.raises(RunCorrupt, match="'state:a' is not UTF-8"):
+        await store.read(RUN)
+
+
+async def test_a_run_that_can_not_be_read_is_not_kept_by_its_claimer(
+    store: RedisStore, keys: Keys, client: Any
+) -> None:
+    await create(store)
+    client.hset(keys.run(RUN), "state:a", b"\xff")
+    with pytest.raises(RunCorrupt, match="'state:a' is not UTF-8"):
+        await store.claim(RUN, "bob", "ann")
+    assert not client.hexists(keys.run(RUN), "owner")
+
+
+async def test_a_run_that_lost_a_field_is_told_so_by_a_look(
+    store: RedisStore, keys: Keys, client: Any
+) -> None:
+    await create(store)
+    client.hdel(keys.run(RUN), "token")
+    with pytest.raises(RunCorrupt, match="'token'"):
+        await store.peek(RUN)
+
+
+@pytest.mark.parametrize("verb", ["peek", "read", "same_input", "claim", "commit", "create"])
+async def test_a_key_of_another_type_is_named_with_a_remedy(
+    store: RedisStore, keys: Keys, client: Any, verb: str
+) -> None:
+    claim = await create(store)
+    key = keys.same("d1") if verb == "same_input" else keys.run(RUN)
+    client.delete(key)
+    client.set(key, "not ours")
+    calls: dict[str, Callable[[], Any]] = {
+        "peek": lambda: store.peek(RUN),
+        "read": lambda: store.read(RUN),
+        "same_input": lambda: store.same_input("d1"),
+        "claim": lambda: store.claim(RUN, "bob", "ann"),
+        "commit": lambda: store.commit(commit(claim, 2)),
+        "create": lambda: create(store),
+    }
+    with pytest.raises(RunCorrupt, match=re.escape(key)) as caught:
+        await calls[verb]()
+    assert "nothing was changed" in str(caught.value)
+    assert "another namespace" in str(caught.value)
+    assert client.get(key) == "not ours"
+
+
+async def test_a_run_that_was_deleted_is_told_so_and_not_made_again(
+    store: RedisStore, keys: Keys, client: Any
+) -> None:
+    claim = await create(store)
+    client.delete(keys.run(RUN))
+    with pytest.raises(RunNotFound, match=RUN):
+        await store.commit(commit(claim, 2, a="1"))
+    with pytest.raises(RunNotFound, match=RUN):
+        await store.commit(end(claim, 2, "completed"))
+    with pytest.raises(RunNotFound, match=RUN):
+        await store.release(RUN, claim.token)
+    assert await store.read(RUN) is None
+
+
+async def test_a_server_that_forgot_commits_is_told_so(
+    store: RedisStore, keys: Keys, client: Any
+) -> None:
+    claim = await create(store)
+    earlier = client.hgetall(keys.run(RUN))
+    await store.commit(commit(claim, 2, a="1"))
+    client.hset(keys.run(RUN), mapping=earlier)
+    with pytest.raises(StoreRefused, match=r"at commit 1.*lost commits"):
+        await store.commit(commit(claim, 3, a="2"))
+
+
+# Owners
+
+
+async def test_after_a_claim_a_zombie_is_refused_whatever_it_tries(store: RedisStore) -> None:
+    zombie = await create(store)
+    assert await store.claim(RUN, "bob", "ann") is not None
+    before = await store.read(RUN)
+    for attempt in (
+        store.commit(commit(zombie, 2, a="1")),
+        store.commit(end(zombie, 2, "completed")),
+        store.release(RUN, zombie.token),
+    ):
+        with pytest.raises(LeaseLost, match=RUN):
+            await attempt
+    assert await store.read(RUN) == before
+
+
+async def test_a_living_owner_keeps_its_run(store: RedisStore) -> None:
+    await store.appear("ann", store.partition_of(RUN))
+    await create(store)
+    assert await store.presence("ann", RUN) is Presence.PRESENT
+    assert await store.claim(RUN, "bob", "ann") is None
+
+
+async def test_a_dead_process_is_known_to_be_gone_long_before_its_lease_ends(
+    store: RedisStore, redis_server: RedisServer, namespace: str
+) -> None:
+    async with Child(OWNER, redis_server.unix_url, namespace) as owner:
+        await owner.line("owning")
+        assert await store.presence("ann", RUN) is Presence.PRESENT
+        owner.kill()
+        await owner.exit()
+        assert await presence_after_looks(store, "ann") is Presence.GONE
+        assert await store.claim(RUN, "bob", "ann") is not None
+
+
+async def test_killing_all_subscribers_takes_no_run_from_a_living_owner(
+    own_server: Callable[..., RedisServer],
+) -> None:
+    server, keys = own_server(), Keys("n", 4)
+    channel = keys.owner(keys.partition_of(RUN), "ann")
+    async with opened(server.unix_url, "n") as store, opened(server.unix_url, "n") as other:
+        await store.appear("ann", store.partition_of(RUN))
+        await create(store)
+        with Redis.from_url(server.unix_url) as client:
+            for _ in range(5):
+                assert cast("Any", client).client_kill_filter(_type="pubsub") == 1
+                assert await presence_after_looks(other, "ann") is Presence.PRESENT
+                await until_subscribed(client, channel)
+        assert await other.claim(RUN, "bob", "ann") is None
+
+
+async def test_an_owner_survives_a_restart_of_the_server(
+    own_server: Callable[..., RedisServer],
+) -> None:
+    server = own_server()
+    async with opened(server.unix_url, "n") as store, opened(server.unix_url, "n") as other:
+        await store.appear("ann", store.partition_of(RUN))
+        await create(store)
+        await asyncio.to_thread(server.restart)
+        assert await presence_after_looks(other, "ann") is Presence.PRESENT
+        await store.renew("ann")
+        assert await other.claim(RUN, "bob", "ann") is None
+
+
+async def test_an_owner_whose_lease_is_over_is_gone(
+    store: RedisStore, redis_server: RedisServer, namespace: str
+) -> None:
+    async with opened(redis_server.unix_url, namespace, lease=0.2) as brief:
+        await brief.appear("ann", store.partition_of(RUN))
+        await create(store)
+        while await store.presence("ann", RUN) is not Presence.GONE:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+    assert await store.claim(RUN, "bob", "ann") is not None
+
+
+async def test_an_owner_that_disappears_with_runs_leaves_them_to_others(
+    store: RedisStore,
+) -> None:
+    await store.appear("ann", store.partition_of(RUN))
+    await create(store)
+    await store.disappear("ann")
+    assert await store.presence("ann", RUN) is Presence.GONE
+    assert await store.claim(RUN, "bob", "ann") is not None
+
+
+async def test_whoever_waits_for_a_run_wakes_when_it_ends(
+    store: RedisStore, keys: Keys, client: Any
+) -> None:
+    claim = await create(store)
+    waiting = asyncio.gather(*(store.wait_for_end(RUN, 3600) for _ in range(3)))
+    await until_subscribed(client, keys.done(RUN))
+    await store.commit(end(claim, 2, "completed"))
+    await waiting
+
+
+@pytest.mark.parametrize("change", ["release", "claim"])
+async def test_whoever_waits_for_a_run_wakes_when_it_changes_hands(
+    store: RedisStore, keys: Keys, client: Any, change: str
+) -> None:
+    claim = await create(store)
+    waiting = asyncio.create_task(store.wait_for_end(RUN, 3600))
+    await until_subscribed(client, keys.done(RUN))
+    if change == "release":
+        await store.release(RUN, claim.token)
+    else:
+        await store.claim(RUN, "bob", "ann")
+    await waiting
+
+
+async def test_nobody_waits_for_what_is_over(store: RedisStore) -> None:
+    await store.wait_for_end(RUN, 3600)
+    await store.commit(end(await create(store), 2, "failed"))
+    await store.wait_for_end(RUN, 3600)
+
+
+async def test_waiting_has_a_limit(store: RedisStore) -> None:
+    await create(store)
+    await store.wait_for_end(RUN, 0.01)
+
+
+# Faults
+
+
+async def live(store: RunStore) -> None:
+    """One life with every verb that writes; the run ends as it should."""
+    partition = store.partition_of(RUN)
+    await store.appear("ann", partition)
+    claim = await create(store, count="0")
+    await store.commit(commit(claim, 2, count="1"))
+    await store.renew("ann")
+    await store.release(RUN, claim.token)
+    claim = await store.claim(RUN, "ann", "")
+    assert claim is not None
+    await store.commit(end(claim, 3, "failed"))
+    claim = await store.claim(RUN, "ann", "")
+    assert claim is not None
+    assert claim.fields["status"] == "failed"
+    await store.commit(commit(claim, 4, count="2"))
+    await store.commit(end(claim, 5, "completed"))
+    await store.disappear("ann")
+
+
+HISTORY = [
+    (1, "(created)", 1), (2, "step", 2), (2, "(released)", 1), (2, "(claimed)", 2),
+    (3, "(claimed)", 3), (4, "step", 4),
+]  # fmt: skip
+
+
+def check_life(client: Any, keys: Keys) -> None:
+    fields = client.hgetall(keys.run(RUN))
+    assert fields.items() >= {"count": "2", "status": "completed", "seq": "5"}.items()
+    assert "owner" not in fields
+    lines = [json.loads(line) for line in client.lrange(keys.log(RUN), 0, -1)]
+    assert [(line[0], line[2], line[3]) for line in lines] == HISTORY
+
+
+@pytest.mark.parametrize("position", ["before", "after"])
+async def test_wherever_the_connection_breaks_all_happens_once(
+    redis_server: RedisServer, namespace: str, client: Any, position: Position
+) -> None:
+    with Proxy(redis_server.socket_path) as proxy:
+        async with opened(proxy.url, f"{namespace}.whole") as store:
+            await live(store)
+        commands = len(proxy.commands)
+        assert proxy.counts()["SSUBSCRIBE"] == 1
+        for k in range(commands):
+            proxy.on_command = cut_at(len(proxy.commands) + k, position)
+            async with opened(proxy.url, f"{namespace}.{k}") as store:
+                await live(store)
+            check_life(client, Keys(f"{namespace}.{k}", 4))
+        async with opened(proxy.url, namespace) as store:  # all connections made by now are closed
+            await live(store)
+
+
+def cut_at(index: int, position: Position) -> Hook:
+    return lambda command, now: (command.index, now) == (index, position)
+
+
+async def test_scripts_that_the_server_forgot_are_loaded_again(
+    redis_server: RedisServer, namespace: str, client: Any, keys: Keys
+) -> None:
+    called = set[tuple[bytes, ...]]()
+
+    def forget_before_first_call(command: Command, position: Position) -> bool:
+        if command.name == "EVALSHA" and command.words not in called and position == "before":
+            called.add(command.words)
+            client.script_flush()
+        return False
+
+    with Proxy(redis_server.socket_path, on_command=forget_before_first_call) as proxy:
+        async with opened(proxy.url, namespace) as store:
+            await live(store)
+    check_life(client, keys)
+    assert proxy.counts()["EVALSHA"] == 2 * proxy.counts()["SCRIPT"] == 2 * len(called)
+
+
+@pytest.mark.parametrize("ending", ["stop", "kill"])
+async def test_commits_go_on_when_the_server_comes_back(
+    own_server: Callable[..., RedisServer], ending: str
+) -> None:
+    server = own_server(appendfsync="always")
+    async with opened(server.unix_url, "n") as store:
+        claim = await create(store)
+        await store.commit(commit(claim, 2, count="2"))
+
+        async def commit_on() -> None:
+            for seq in range(3, 300):
+                await store.commit(commit(claim, seq, count=str(seq)))
+
+        committing = asyncio.create_task(commit_on())
+        while int((await store.read(RUN) or {})["count"]) < 20:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
+        await asyncio.to_thread(server.stop if ending == "stop" else server.kill)
+        await asyncio.to_thread(server.start)
+        await committing
+    with Redis.from_url(server.unix_url, decode_responses=True) as client:
+        lines = cast("Any", client).lrange(Keys("n", 4).log(RUN), 1, -1)
+    assert [json.loads(line)[0] for line in lines] == list(range(2, 300))
+
+
+async def test_a_cancelled_commit_leaves_the_next_one_in_order(store: RedisStore) -> None:
+    claim = await create(store)
+    for seq in range(2, 40):
+        first = asyncio.create_task(store.commit(commit(claim, seq, count=str(seq))))
+        for _ in range(seq % 6):
+            await asyncio.sleep(0)
+        first.cancel()
+        await store.commit(commit(claim, seq, count=str(seq)))
+    assert await store.read(RUN) == {**FIELDS, "count": "39"}
+
+
+async def test_commits_of_many_runs_in_one_turn_share_a_write(
+    redis_server: RedisServer, namespace: str
+) -> None:
+    stats = Stats()
+    source = Source.of(redis_server.unix_url)
+    store = RedisStore(source, namespace, partitions=4, stats=stats)
+    await store.open()
+    runs = [NewRun(f"d{n}~1", f"d{n}", "ann", FIELDS) for n in range(100)]
+    await store.create(NewRun("first", "d", "ann", FIELDS))
+    writes = stats.writes
+    assert all(await asyncio.gather(*map(store.create, runs)))
+    assert stats.writes == writes + 1
+    await store.close()
+
+
+async def test_a_commit_is_small_on_the_wire(redis_server: RedisServer, namespace: str) -> None:
+    with Proxy(redis_server.socket_path) as proxy:
+        async with opened(proxy.url, namespace) as store:
+            claim = await store.create(NewRun(f"{'d' * 16}~{'1' * 8}", "d" * 16, "ann", FIELDS))
+            assert claim is not None
+            log = ['"collect",1,12.345,"returned"']
+            for seq in (2, 3):
+                cid = f"{seq:016x}"
+                await store.commit(Commit(claim.run_id, claim.token, seq, cid, {}, log))
+    assert proxy.commands[-1].name == "EVALSHA"
+    assert proxy.commands[-1].size < 450
+
+
+# Servers that can't be used
+
+
+async def test_where_nobody_listens_the_answer_comes_soon_and_names_the_place() -> None:
+    store = RedisStore(Source.of("redis://user:secret@127.0.0.1:1"), "n", stats=Stats())
+    with pytest.raises(StoreUnavailable, match=r"redis://127.0.0.1:1/0") as caught:
+        await store.open()
+    assert "Nothing was changed" in str(caught.value)
+    assert "Start the server" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_host_that_nobody_knows_is_named() -> None:
+    store = RedisStore(Source.of("redis://nobody.invalid"), "n", stats=Stats())
+    with pytest.raises(StoreUnavailable, match=r"nobody\.invalid"):
+        await store.open()
+
+
+@pytest.mark.parametrize("given", [None, "wrong"])
+async def test_a_wrong_password_is_refused_at_once_and_not_repeated_to_anybody(
+    own_server: Callable[..., RedisServer], given: str | None
+) -> None:
+    server = own_server(password="secret")  # noqa: S106 - for as long as the test runs
+    source = Source.of(f"redis://{f':{given}@' if given else ''}127.0.0.1:{server.port}")
+    stats = Stats()
+    with pytest.raises(StoreRefused, match="user and password") as caught:
+        await RedisStore(source, "n", stats=stats).open()
+    assert not {"secret", "wrong"} & set(re.findall(r"\w+", str(caught.value)))
+    assert stats.retries == 0
+
+
+async def test_a_user_needs_no_more_permissions_than_the_documentation_lists(
+    own_server: Callable[..., RedisServer],
+) -> None:
+    server = own_server()
+    rules = re.findall(r"^```acl\n(.*?)^```", LAYOUT.read_text(), re.DOTALL | re.MULTILINE)
+    with Redis.from_url(server.unix_url, decode_responses=True) as client:
+        cast("Any", client).execute_command(
+            "ACL", "SETUSER", "clerk", "reset", "on", ">pw", *rules[0].split()
+        )
+        place = f"redis://clerk:pw@127.0.0.1:{server.port}"
+        async with opened(place, "n") as store, opened(place, "n") as other:
+            await live(store)
+            check_life(client, Keys("n", 4))
+            await other.wait_for_end(RUN, 3600)
+            await other.same_input("d1")
+            await other.peek(RUN)
+            await other.presence("ann", RUN)
+            await other.read(RUN)
+
+
+async def test_a_missing_permission_is_named_when_the_store_is_opened(
+    own_server: Callable[..., RedisServer],
+) -> None:
+    server = own_server()
+    with Redis.from_url(server.unix_url) as client:
+        cast("Any", client).execute_command(
+            "ACL", "SETUSER", "clerk", "on", ">pw", "~*", "&*", "+@all", "-spublish"
+        )
+    with pytest.raises(StoreRefused, match="may not run SPUBLISH"):
+        async with opened(f"redis://clerk:pw@127.0.0.1:{server.port}", "n"):
+            pass
+
+
+async def test_a_channel_that_may_not_be_joined_is_refused(
+    own_server: Callable[..., RedisServer],
+) -> None:
+    server = own_server()
+    place = f"redis://clerk:pw@127.0.0.1:{server.port}"
+    with Redis.from_url(server.unix_url) as client:
+        grant = cast("Any", client).execute_command
+        grant("ACL", "SETUSER", "clerk", "on", ">pw", "~*", "&*", "+@all")
+        async with opened(place, "n") as store:
+            grant("ACL", "SETUSER", "clerk", "-ssubscribe")
+            with pytest.raises(StoreRefused, match="NOPERM"):
+                await store.appear("ann", 0)
+            assert await store.peek(RUN) is None
+
+
+@pytest.mark.usefixtures("store")
+async def test_a_namespace_with_another_number_of_partitions_is_refused(
+    redis_server: RedisServer, namespace: str
+) -> None:
+    with pytest.raises(StoreRefused, match=r"'4' partitions.* '8'"):
+        async with opened(redis_server.unix_url, namespace, partitions=8):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("version", "mode", "complaint"),
+    [("6.2.14", "standalone", "version 6.2.14.*7.0"), ("8.0.0", "cluster", "cluster mode")],
+)
+async def test_a_server_that_will_not_do_is_named(version: str, mode: str, complaint: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        words = ["version", version, "mode", mode]
+        writer.write(b"*4\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(w), w.encode()) for w in words))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(StoreRefused, match=complaint):
+            async with opened(f"redis://127.0.0.1:{port}", "n"):
+                pass
+
+
+async def test_a_server_that_goes_away_for_good_leaves_the_outcome_unknown(
+    own_server: Callable[..., RedisServer],
+) -> None:
+    server = own_server()
+
+    def kill(command: Command, position: Position) -> bool:
+        if b"c2" not in command.words or position == "before":
+            return False
+        server.kill()
+        return True
+
+    with Proxy(server.socket_path, on_command=kill) as proxy:
+        async with opened(proxy.url, "n", lease=0.5) as store:
+            claim = await create(store)
+            with pytest.raises(OutcomeUnknown, match=f"commit 2 of run {RUN}") as caught:
+                await store.commit(commit(claim, 2))
+            assert "may or may not have been done" in str(caught.value)
+            with pytest.raises(StoreUnavailable, match="Nothing was changed"):
+                await store.peek(RUN)
+
+
+async def test_a_server_without_memory_refuses_before_anything_is_written(
+    own_server: Callable[..., RedisServer],
+) -> None:
+    server = own_server()
+    with Redis.from_url(server.unix_url) as client:
+        async with opened(server.unix_url, "n", lease=0.3) as store:
+            claim = await create(store)
+            cast("Any", client).config_set("maxmemory", "1")
+            with pytest.raises(StoreUnavailable, match=r"Nothing was changed.*more memory"):
+                await store.commit(commit(claim, 2, a="1"))
+            assert await store.read(RUN) == FIELDS
+            await store.release(RUN, claim.token)
+            cast("Any", client).config_set("maxmemory", "0")
+            assert await store.claim(RUN, "bob", "") is not None
+
+
+async def test_whoever_waits_is_not_forgotten_when_the_store_is_closed(
+    redis_server: RedisServer, namespace: str, keys: Keys, client: Any
+) -> None:
+    async with opened(redis_server.unix_url, namespace) as store:
+        await create(store)
+        waiting = asyncio.create_task(store.wait_for_end(RUN, 3600))
+        await until_subscribed(client, keys.done(RUN))
+    (result,) = await asyncio.gather(waiting, return_exceptions=True)
+    assert result is None or isinstance(result, StoreUnavailable)
+
+
+async def test_a_closed_store_is_of_no_use(redis_server: RedisServer, namespace: str) -> None:
+    async with opened(redis_server.unix_url, namespace) as store:
+        pass
+    for attempt in (store.peek(RUN), store.appear("ann", 0), store.wait_for_end(RUN, 60)):
+        with pytest.raises(StoreError, match="was closed"):
+            await attempt
