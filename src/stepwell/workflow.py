@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from stepwell._engine import graph
 from stepwell._engine.plan import Plan, make_plan
-from stepwell._engine.state import RunState
+from stepwell._engine.state import RunState, StepQueue
 from stepwell._engine.ticks import RunResumed, RunStarted
 from stepwell._runtime.commits import Durability
 from stepwell._runtime.planning import Program, bind_steps
@@ -34,7 +34,12 @@ from stepwell.durable import loader
 from stepwell.durable.checkpointer import Checkpointer, find_checkpointer
 from stepwell.durable.execution import Beginning, Durable, DurableExecution
 from stepwell.durable.recovery import Request, input_digest
-from stepwell.errors import ContextStateError, WorkflowRuntimeError, WorkflowValidationError
+from stepwell.errors import (
+    ContextStateError,
+    RunBlocked,
+    WorkflowRuntimeError,
+    WorkflowValidationError,
+)
 from stepwell.events import Event, StartEvent, StopEvent
 from stepwell.handler import WorkflowHandler
 from stepwell.resource import ResourceManager
@@ -194,8 +199,9 @@ class Workflow(metaclass=WorkflowMeta):
         run_id: str | None = kwargs.pop("run_id", None)
         program = self._ready_program()
         given, ctx = ctx, ctx or Context(self)
-        resumes = _adopt(ctx, program.plan)
-        event = None if resumes else self._start_event(start_event, kwargs)
+        _check_free(ctx)
+        event = None if ctx.is_running else self._start_event(start_event, kwargs)
+        _adopt(ctx, program.plan)
         make_runner = partial(
             Runner,
             program,
@@ -318,24 +324,40 @@ def _register_signature(types: TypeRegistry, config: StepConfig) -> None:
         types.register_annotation(annotation)
 
 
-def _adopt(ctx: Context[Any], plan: Plan) -> bool:
-    """Make a context ready for a run of this plan; return whether it goes on where it stood.
+def _check_free(ctx: Context[Any]) -> None:
+    """Refuse a context that a run is going on with.
 
     Raises:
-        ContextStateError: a run is going on with it.
+        ContextStateError: naming the workflow of that run.
     """
-    internals = ctx.internals
-    if internals.port.is_live:
+    if ctx.internals.port.is_live:
         raise ContextStateError(
-            f"a run of {internals.plan.workflow!r} is going on with this context: await its "
+            f"a run of {ctx.internals.plan.workflow!r} is going on with this context: await its "
             f"handler first, or start the other run with a context of its own"
         )
-    resumes = ctx.is_running
-    internals.plan = plan
-    if not resumes:
+
+
+def _adopt(ctx: Context[Any], plan: Plan) -> None:
+    """Make a context ready for a run of this plan: where it stood if it was running, else anew.
+
+    Raises:
+        RunBlocked: it holds work for a step that this workflow does not have.
+    """
+    internals = ctx.internals
+    if ctx.is_running:
+        unknown = {work.step for work in internals.run.works()} - plan.steps.keys()
+        if unknown:
+            raise RunBlocked(
+                f"the context holds work for {', '.join(sorted(unknown))}, which workflow "
+                f"{plan.workflow!r} has no step of that name for: start it with "
+                f"{internals.plan.workflow!r}, which it comes from"
+            )
+        for name in plan.steps:
+            internals.run.queues.setdefault(name, StepQueue())
+    else:
         internals.run = RunState.of_steps(list(plan.steps))
+    internals.plan = plan
     internals.run.changed = None
-    return resumes
 
 
 def _random_id() -> str:

@@ -297,7 +297,7 @@ async def test_concurrent_steps_are_exact_across_kills_at_random_points(
     runs: Runs, durability: str
 ) -> None:
     program = SIBLINGS.replace("checkpointer()", f"checkpointer(durability={durability!r})")
-    for _ in range(3):
+    for _ in range(2):
         async with Child(program, env=runs.env) as child:
             for _ in range(random.randrange(1, 25)):  # noqa: S311  no secret
                 await child.line()
@@ -453,6 +453,53 @@ async def test_a_durable_loop_goes_on_where_it_was_committed(
     workflow = Looping(again, every, checkpointer=runs.checkpointer())
     assert await workflow.run(run_id="the-run") == [list(range(6)), 6]
     assert again.executed == [str(number) for number in range(first, 6)]
+
+
+class EndingEarly(Workflow):
+    """Ends while there is work of every kind left."""
+
+    def __init__(self, probe: Probe, **options: Any) -> None:
+        super().__init__(**options)
+        self._probe = probe
+
+    @step
+    async def split(self, ev: StartEvent) -> list[Part]:
+        return [Part(number=number) for number in range(4)]
+
+    @step(num_workers=2)
+    async def part(self, ev: Part, ctx: Context) -> Done | Second:
+        async for _ in ctx.each([0]):
+            pass
+        ctx.send_event(Second(value=ev.number))
+        await self._probe(f"part {ev.number}")
+        return Done(number=ev.number)
+
+    @step
+    async def collect(self, ev: Second, ctx: Context) -> StopEvent | None:
+        ctx.collect_events(ev, [Second] * 100)
+        if "part 2" in self._probe.executed:
+            return StopEvent(result="early")
+        return None
+
+    @step
+    async def join(self, ev: list[Done]) -> StopEvent:
+        return StopEvent(result="late")
+
+
+async def test_a_run_that_ends_early_forgets_the_work_that_was_left(runs: Runs) -> None:
+    probe = Probe(holds=["part 0", "part 1"])
+    workflow = EndingEarly(probe, checkpointer=runs.checkpointer())
+    handler = workflow.run(run_id="the-run")
+    await until(lambda: len(engine_fields(runs, "the-run")) == 5)
+    probe.go.set()
+    assert await handler == "early"
+    assert engine_fields(runs, "the-run") == set()
+
+
+def engine_fields(runs: Runs, run_id: str) -> set[str]:
+    """The kinds of fields that a run needs only as long as it can go on."""
+    kinds = {name.partition(":")[0] for name in runs.fields(run_id)}
+    return kinds & {"work", "sent", "each", "join", "buffer"}
 
 
 async def test_a_completed_run_keeps_no_engine_fields_and_everything_has_an_end(

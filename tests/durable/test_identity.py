@@ -66,8 +66,10 @@ async def test_a_run_with_a_living_owner_is_followed(runs: Runs) -> None:
     async with living_owner(runs, run_id="the-run") as (first, probe):
         idle = Probe()
         second = TwoSteps(idle, checkpointer=runs.checkpointer()).run(run_id="the-run", value=7)
+        await followed(second)
         probe.go.set()
         assert [await first, await second] == [RESULT, RESULT]
+        assert [event.result async for event in second.stream_events()] == [RESULT]
     assert (probe.executed, idle.executed) == (["first", "second"], [])
 
 

@@ -5,6 +5,7 @@ import pytest
 from stepwell._engine import routing
 from stepwell._engine.commands import Invoke, Warn
 from stepwell._engine.state import Work
+from stepwell._engine.ticks import CancelAsked, RunResumed
 from stepwell.decorators import step
 from stepwell.events import Event, StartEvent, StopEvent
 from support.engine import Drive, Steps, invoked, of_kind
@@ -112,6 +113,14 @@ def test_a_failed_step_does_not_send_again_when_the_run_goes_on(run: Drive) -> N
     commands = run.crash()
     assert [one.work.step for one in of_kind(commands, Invoke)] == ["sender", "receiver"]
     assert run.sends(run.only("sender"), A(n=1), "d1") == []
+
+
+def test_a_step_that_was_stopped_does_not_send_again_in_the_same_process(run: Drive) -> None:
+    run.sends(run.only("sender"), A(n=1), "d1")
+    run.tick(CancelAsked())
+    run.tick(RunResumed())
+    assert run.sends(run.only("sender"), A(n=1), "d1") == []
+    assert received(run) == [1]
 
 
 def test_a_send_after_the_step_has_ended_leaves_nothing_behind(run: Drive) -> None:

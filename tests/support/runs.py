@@ -116,6 +116,7 @@ class Siblings(Workflow):
         await self._probe(f"two {ev.number}")
         await ctx.store.add("members", ev.number)
         (await ctx.store.get(f"own{ev.number}")).append("in place")
+        await ctx.store.get("listed")  # others' half-done work, which is not ours to commit
         await ctx.store.increment("count", 1)
         await self._probe(f"three {ev.number}")
         return Done(number=ev.number)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, Protocol, TypeVar
 
 from typing_extensions import override
@@ -25,6 +25,9 @@ from stepwell.resource import RunResources
 __all__ = ["Host", "StepCall"]
 
 _T = TypeVar("_T")
+
+LOOK_AGAIN = 1.0
+"""How often, in seconds, a thread that waits for the event loop looks whether it still runs."""
 
 
 class Host(Protocol):
@@ -71,6 +74,7 @@ class StepCall(Port):
     Attributes:
         writes: what the step did to the state since its last commit.
         halted: the run is over: what the step still does means nothing.
+        ended: the step is done; a task that it left behind may still hold its context.
         started: when it began, on the clock of the event loop, in seconds.
     """
 
@@ -84,9 +88,11 @@ class StepCall(Port):
         self.started = started
         self.writes = Writes()
         self.halted = False
+        self.ended = False
         self.task: asyncio.Task[None] | None = None
         self._context: Context[Any] | None = None
         self._loops = 0
+        self._moved: dict[str, Cursor] = {}
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -143,11 +149,15 @@ class StepCall(Port):
         self, event: Event, expected: Sequence[type[Event]], buffer: str
     ) -> list[Event] | None:
         run = self._host.internals.run
-        return self._on_loop(lambda: collecting.collect(run, self.work, event, expected, buffer))
+        return self._on_loop(
+            lambda: self._while_running(
+                lambda: collecting.collect(run, self.work, event, expected, buffer)
+            )
+        )
 
     @override
     async def checkpoint(self) -> None:
-        await self._unless_halted(lambda: self._host.checkpoint(self))
+        await self._while_running(lambda: self._host.checkpoint(self))
 
     @override
     def each(
@@ -174,7 +184,16 @@ class StepCall(Port):
     def advance(self, name: str, cursor: Cursor) -> None:
         """One more item of a loop is done."""
         cursor.done += 1
-        self._host.internals.run.note(f"each:{self.work.id}:{name}", cursor)
+        self._moved[name] = cursor
+
+    def note_progress(self) -> None:
+        """Let the positions of the loops go into the commit that the step's writes go into.
+
+        Not earlier: with a commit of another step they would say more than the state does.
+        """
+        for name, cursor in self._moved.items():
+            self._host.internals.run.note(f"each:{self.work.id}:{name}", cursor)
+        self._moved.clear()
 
     @override
     async def once(
@@ -205,9 +224,12 @@ class StepCall(Port):
         """Make durable what the step did once, and nothing else of what it has done so far."""
         if effect.done:
             self.encode(effect.result, f"the result of ctx.once({key!r})")
+        await self._while_running(lambda: self._record(key, effect))
+
+    async def _record(self, key: str, effect: Effect) -> None:
         self.work.effects[key] = effect
         self._host.internals.run.note(f"once:{self.work.id}:{key}", effect)
-        await self._unless_halted(lambda: self._host.record(self))
+        await self._host.record(self)
 
     def encode(self, value: Any, where: str) -> str:
         """The text of a value."""
@@ -244,7 +266,20 @@ class StepCall(Port):
                 done.set_exception(error)
 
         self._loop.call_soon_threadsafe(act)
+        while not wait([done], timeout=LOOK_AGAIN).done:
+            if self._loop.is_closed():
+                raise WorkflowRuntimeError(
+                    f"Step {self.step.name!r} goes on although its event loop is closed"
+                )
         return done.result()
+
+    def _while_running(self, action: Callable[[], _T]) -> _T:
+        if self.ended:
+            raise WorkflowRuntimeError(
+                f"Step {self.step.name!r} has ended, but a task that it left behind goes on: what "
+                f"that still collects or commits belongs to no step. Await it in the step."
+            )
+        return self._unless_halted(action)
 
     def _unless_halted(self, action: Callable[[], _T]) -> _T:
         if self.halted:

@@ -34,7 +34,12 @@ async def invoke(call: StepCall) -> None:
         if cast("asyncio.Task[None]", asyncio.current_task()).cancelling():
             call.interrupt()
             raise
-        tick = StepFailed(call.work, error)
+        cancelled = WorkflowRuntimeError(
+            f"Step {call.step.name!r} raised CancelledError, and nobody had cancelled it: "
+            f"something that it awaited was cancelled"
+        )
+        cancelled.__cause__ = error
+        tick = StepFailed(call.work, cancelled)
     except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes the tick
         tick = StepFailed(call.work, error)
     call.settle(tick)

@@ -124,10 +124,10 @@ class Runner:
         Raises:
             EncodingError: an event has no durable form.
         """
+        if self.is_over:
+            return
         if self._early is not None:
             self._early.append(tick)
-            return
-        if self.is_over:
             return
         if self._commits is not None:
             self._stage_outside(self._commits)
@@ -136,6 +136,7 @@ class Runner:
 
     def settle(self, call: StepCall, tick: StepReturned | StepFailed) -> None:
         """A step is done. Nobody awaits its task, so whatever goes wrong here ends the run."""
+        call.ended = True
         self._calls.pop(call.work.id, None)
         self.internals.store.cell.views.pop(id(call.writes), None)
         if self.is_over:
@@ -164,6 +165,7 @@ class Runner:
             return
         self._commits.stage(call.writes)
         call.writes.commit()
+        call.note_progress()
         routing.forget_sends(self.internals.run, call.work)
         await self._commits.flush(self._boundary(call, "Checkpoint"))
 
@@ -196,6 +198,7 @@ class Runner:
             commits.stage(call.writes, tick.events if isinstance(tick, StepReturned) else ())
         except EncodingError as error:
             return StepFailed(call.work, error)
+        call.note_progress()
         return tick
 
     def _stage_outside(self, commits: Commits) -> None:

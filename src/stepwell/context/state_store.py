@@ -415,6 +415,8 @@ class _CopyOnTouch(MutableMapping[str, Any]):
 
     @override
     def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
+            raise TypeError(f"a key of the state is text, not {type(key).__name__}: {key!r}")
         self.removed.discard(key)
         self.touched[key] = value
 

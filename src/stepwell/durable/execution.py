@@ -143,6 +143,7 @@ class DurableExecution:
                     self._following = False
                 case Ended(run_id):
                     self._runner.run_id = run_id
+                    self._runner.abandon(WorkflowRuntimeError(f"run {run_id!r} had ended before"))
                     return self._show(
                         loader.outcome_of(plan, run_id, await session.store.read(run_id))
                     )
