@@ -2,6 +2,7 @@
 
 import inspect
 import random
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -134,7 +135,7 @@ async def test_durable_page_goes_on_after_a_runtime_error(number: int, decoded: 
 
 
 DRIVER = """
-import asyncio, os, sys
+import asyncio, os, signal, sys
 from typing import Annotated
 import redis as client_library
 from stepwell import Context, Workflow, step
@@ -152,7 +153,8 @@ def convert():
     doc_id = sys._getframe(1).f_locals["doc_id"]
     with open(LOG, "a") as log:
         log.write(doc_id + chr(10))
-    print(doc_id, flush=True)
+    if doc_id == os.environ["KILL_AT"]:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 {program}
 
@@ -176,20 +178,15 @@ async def test_durable_page_survives_five_kills(
     driver = DRIVER.format(program=program, source=program)
     log = tmp_path / "log"
     env = {"LOG": str(log), "IDS": ",".join(MANY), "URL": server.url}
-    in_flight: Counter[str] = Counter()
-    for document in sorted(random.sample(range(len(MANY) - 5), 5)):
-        async with Child(driver, env=env) as child:
-            await child.line(MANY[document])
-            child.kill()
-            await child.exit()
-        in_flight[log.read_text().split()[-1]] += 1
-    async with Child(driver, env=env) as child:
+    in_flight = sorted(random.sample(MANY, 5), key=MANY.index)
+    for document in in_flight:
+        async with Child(driver, env={**env, "KILL_AT": document}) as child:
+            assert await child.exit() == -signal.SIGKILL
+    async with Child(driver, env={**env, "KILL_AT": ""}) as child:
         await child.line("finished")
         assert await child.exit() == 0
     times = Counter(log.read_text().split())
-    assert set(times) == set(MANY)
-    repeated = {document: count - 1 for document, count in times.items() if count > 1}
-    assert all(count <= in_flight[document] for document, count in repeated.items()), repeated
+    assert times == {document: 1 + (document in in_flight) for document in MANY}
 
 
 async def test_three_steps_snapshot_into_one_hash_and_restart_from_any() -> None:

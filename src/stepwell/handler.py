@@ -85,13 +85,15 @@ class WorkflowHandler(Generic[RunResultT]):
         return self._execution.stream.read()
 
     async def send_event(self, event: Event, step: str | None = None) -> None:
-        """Give an event to the run.
+        """Give an event to the run; with a checkpointer, it is durable when this returns.
 
         Raises:
             WorkflowRuntimeError: the run is over; there is no such step, or it does not take such
                 events.
+            EncodingError: with a checkpointer: the event has no durable form.
+            StoreError: the store can't be reached, or refuses.
         """
-        self._ctx.send_event(event, step)
+        await self._ctx.internals.port.deliver(event, step)
 
     async def cancel_run(self, *, timeout: float = 5.0) -> None:  # noqa: ASYNC109  the interface
         """Cancel the run, and wait until its steps have ended.

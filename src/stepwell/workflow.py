@@ -358,6 +358,7 @@ def _adopt(ctx: Context[Any], plan: Plan) -> None:
         internals.run = RunState.of_steps(list(plan.steps))
     internals.plan = plan
     internals.run.changed = None
+    internals.store.track(None)
 
 
 def _random_id() -> str:

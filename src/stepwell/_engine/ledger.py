@@ -14,6 +14,7 @@ element, everything else by its whole text.
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -63,6 +64,12 @@ class Writes:
         self.increments.clear()
         self.appended.clear()
         self.added.clear()
+
+    def absorb(self, keys: Collection[str]) -> None:
+        """Somebody else's commit has taken what was done to these keys along."""
+        for pending in (self.increments, self.appended, self.added):
+            for key in pending.keys() & set(keys):
+                del pending[key]
 
     def commutative(self) -> set[str]:
         """The keys that were changed by commutative operations."""
@@ -122,7 +129,7 @@ class _Grown:
             texts = [encode(element) for element in listed]
             return texts[kept:] if texts[:kept] == self.elements else None
         head, tail = listed[:kept], listed[kept:]
-        if head != self.elements or not PLAIN.issuperset(map(type, tail)):
+        if head != self.elements or not _are_plain(tail):
             return None
         if not self.exact and list(map(type, head)) != list(map(type, self.elements)):
             return None
@@ -131,7 +138,7 @@ class _Grown:
     def _added(self, value: set[Any], encode: Callable[[Any], str]) -> list[Any] | None:
         elements = value if self.plain else {encode(element) for element in value}
         members = cast("set[Any]", self.members)
-        if not members <= elements or (self.plain and not PLAIN.issuperset(map(type, elements))):
+        if not members <= elements or (self.plain and not _are_plain(elements)):
             return None
         if not self.exact and not set(map(_typed, members)) <= set(map(_typed, elements)):
             return None
@@ -141,7 +148,7 @@ class _Grown:
         """Values as this list keeps them; None if it can't keep them as they are."""
         if not self.plain:
             return [encode(value) for value in values]
-        return values if PLAIN.issuperset(map(type, values)) else None
+        return values if _are_plain(values) else None
 
     def plan_chunk(self, count: int) -> tuple[list[_Chunk], _Chunk]:
         """The chunks that a new one of `count` elements replaces, and what it becomes."""
@@ -284,7 +291,7 @@ class Ledger:
         if kind not in GROWING:
             return _Text(text, value if kind in PLAIN else None)
         elements = list(cast("Iterable[Any]", value))
-        if PLAIN.issuperset(map(type, elements)):
+        if _are_plain(elements):
             return _Grown(kind, elements, plain=True)
         encode = self._element_encoder(key)
         try:
@@ -330,11 +337,19 @@ class Ledger:
             value.extend(listed) if shadow.kind is list else value.update(listed)
         except TypeError as error:
             raise DecodingError(f"field '{name}+{number}' is no chunk of a set: {error}") from error
-        if shadow.plain and not PLAIN.issuperset(map(type, listed)):
+        if shadow.plain and not _are_plain(listed):
             raise DecodingError(f"field '{name}+{number}' holds other values than its list")
         elements = listed if shadow.plain else [self._encode(one, name) for one in listed]
         shadow.next = number
         shadow.grow(elements, 0, _Chunk(number, len(elements), _level(len(elements))))
+
+
+def _are_plain(values: Collection[Any]) -> bool:
+    """Whether JSON has all of these values as they are; it has no NaN and no infinity."""
+    types = set(map(type, values))
+    if not types <= PLAIN:
+        return False
+    return float not in types or all(type(one) is not float or isfinite(one) for one in values)
 
 
 def state_field(key: str) -> str:

@@ -13,7 +13,7 @@ from stepwell._engine.ledger import Writes
 from stepwell._engine.state import Cursor, Effect, Work
 from stepwell._engine.ticks import StepFailed, StepReturned
 from stepwell._runtime.effects import map_items, once
-from stepwell._runtime.loops import each
+from stepwell._runtime.loops import Loop, LoopNames
 from stepwell._runtime.planning import BoundStep
 from stepwell._runtime.stream import EventStream
 from stepwell.context._port import Port
@@ -91,8 +91,10 @@ class StepCall(Port):
         self.ended = False
         self.task: asyncio.Task[None] | None = None
         self._context: Context[Any] | None = None
-        self._loops = 0
         self._moved: dict[str, Cursor] = {}
+        self._dropped: list[str] = []
+        self._locks: dict[str, asyncio.Lock] = {}
+        self.loops = LoopNames()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -157,14 +159,15 @@ class StepCall(Port):
 
     @override
     async def checkpoint(self) -> None:
+        self._check_not_editing("checkpoint")
         await self._while_running(lambda: self._host.checkpoint(self))
 
     @override
     def each(
         self, items: Iterable[Any], key: Callable[[Any], Any] | None, every: int, name: str | None
     ) -> AsyncIterator[Any]:
-        self._loops += 1
-        return each(self, items, key or (lambda item: item), every, name or str(self._loops))
+        self._check_not_editing("each")
+        return Loop(self, items, key or (lambda item: item), every, name)
 
     def cursor(self, name: str, digest: str) -> Cursor:
         """The position of a loop; it is kept until the step is done, over all its attempts.
@@ -185,15 +188,31 @@ class StepCall(Port):
         """One more item of a loop is done."""
         cursor.done += 1
         self._moved[name] = cursor
+        self._drop_inside(name)
 
     def note_progress(self) -> None:
         """Let the positions of the loops go into the commit that the step's writes go into.
 
         Not earlier: with a commit of another step they would say more than the state does.
         """
+        run = self._host.internals.run
+        for name in self._dropped:
+            run.note(name, None)
         for name, cursor in self._moved.items():
-            self._host.internals.run.note(f"each:{self.work.id}:{name}", cursor)
+            run.note(f"each:{self.work.id}:{name}", cursor)
+        self._dropped.clear()
         self._moved.clear()
+
+    def _drop_inside(self, loop: str) -> None:
+        """An item of a loop is done: forget the loops and effects inside of it."""
+        work, inside = self.work, f"{loop}/"
+        for name in [name for name in work.cursors if name.startswith(inside)]:
+            del work.cursors[name]
+            self._moved.pop(name, None)
+            self._dropped.append(f"each:{work.id}:{name}")
+        for key in [key for key in work.effects if key.startswith(inside)]:
+            del work.effects[key]
+            self._dropped.append(f"once:{work.id}:{key}")
 
     @override
     async def once(
@@ -203,6 +222,7 @@ class StepCall(Port):
         arguments: tuple[Any, ...],
         verify: Callable[..., Awaitable[Any]] | None,
     ) -> Any:
+        self._check_not_editing("once")
         return await once(self, key, function, arguments, verify)
 
     @override
@@ -213,8 +233,12 @@ class StepCall(Port):
         concurrency: int,
         name: str | None,
     ) -> list[Any]:
-        self._loops += 1
-        return await map_items(self, function, items, concurrency, name or str(self._loops))
+        self._check_not_editing("map")
+        return await map_items(self, function, items, concurrency, self.loops.name(name))
+
+    def alone(self, key: str) -> asyncio.Lock:
+        """Lets one task at a time do what has this key."""
+        return self._locks.setdefault(key, asyncio.Lock())
 
     def effect(self, key: str) -> Effect | None:
         """What is known of something that the step does once; kept until the step is done."""
@@ -272,6 +296,15 @@ class StepCall(Port):
                     f"Step {self.step.name!r} goes on although its event loop is closed"
                 )
         return done.result()
+
+    def _check_not_editing(self, what: str) -> None:
+        """What is edited is not in the state yet: nothing may be committed that builds on it."""
+        editor = self._host.internals.store.cell.editor
+        if editor is not None and editor is asyncio.current_task():
+            raise RuntimeError(
+                f"ctx.{what}() was called inside edit_state() of step {self.step.name!r}: end the "
+                f"block first, so that what it changed is committed too"
+            )
 
     def _while_running(self, action: Callable[[], _T]) -> _T:
         if self.ended:

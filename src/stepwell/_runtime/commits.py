@@ -120,6 +120,7 @@ class Commits:
         texts = {id(event): codec.encode(event, type(event).__name__) for event in events}
         draft = self._ledger.draft(writes, cell.values(), cell.shared_by_others(writes))
         self._batch.patch.update(draft.accept())
+        cell.absorb(writes)
         self._texts = texts
 
     def text_of(self, event: Event) -> str:

@@ -13,6 +13,10 @@ __all__ = ["Effecting", "map_items", "once"]
 class Effecting(Protocol):
     """The call that the effects belong to."""
 
+    def alone(self, key: str) -> asyncio.Lock:
+        """Lets one task at a time do what has this key."""
+        ...
+
     def effect(self, key: str) -> Effect | None:
         """What is known of an effect."""
         ...
@@ -34,19 +38,19 @@ async def once(
     verify: Callable[..., Awaitable[Any]] | None = None,
 ) -> Any:
     """Return the remembered result, or do it and remember."""
-    known = call.effect(key)
-    if known is not None and known.done:
-        return known.result
-    result = None
-    if verify is not None:
-        if known is None:
-            await call.record(key, Effect(done=False))
-        else:
+    async with call.alone(key):
+        known = call.effect(key)
+        if known is not None and known.done:
+            return known.result
+        result = None
+        if known is not None and verify is not None:
             result = await verify(*arguments)
-    if result is None:
-        result = await function(*arguments)
-    await call.record(key, Effect(done=True, result=result))
-    return result
+        elif verify is not None:
+            await call.record(key, Effect(done=False))
+        if result is None:
+            result = await function(*arguments)
+        await call.record(key, Effect(done=True, result=result))
+        return result
 
 
 async def map_items(

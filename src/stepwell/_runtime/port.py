@@ -1,6 +1,6 @@
 """What can be done with a run from outside of its steps: the port of `handler.ctx`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from typing_extensions import override
 
@@ -16,12 +16,18 @@ __all__ = ["ElsewherePort", "RunPort"]
 
 
 class RunPort(Port):
-    """The handler's side of a run."""
+    """The handler's side of a run.
+
+    Args:
+        runner: executes it, or will.
+        check: raises for an event that has no durable form.
+    """
 
     where = "outside of a step"
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, check: Callable[[object, str], None] | None = None) -> None:
         self._runner = runner
+        self._check = check
 
     @property
     @override
@@ -37,7 +43,14 @@ class RunPort(Port):
                 f"{type(event).__name__} was sent to run {self.run_id!r}, which is over: no step "
                 f"can take it any more"
             )
+        if self._check is not None:
+            self._check(event, f"{type(event).__name__} for run {self.run_id!r}")
         self._runner.feed(EventArrived(event, step))
+
+    @override
+    async def deliver(self, event: Event, step: str | None) -> None:
+        self.send_event(event, step)
+        await self._runner.delivered()
 
     @override
     async def checkpoint(self) -> None:

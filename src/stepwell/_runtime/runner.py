@@ -86,6 +86,7 @@ class Runner:
         self._commits: Commits | None = None
         self._outside = Writes()
         self._early: list[Tick] | None = []
+        self._opening: list[asyncio.Future[None]] = []
         self._finished = False
         self._timeout = timeout
         self._stopwatch: Stopwatch | None = None
@@ -114,7 +115,35 @@ class Runner:
             self.perform(command)
         for tick in early:
             self.feed(tick)
+        for opened in self._opening:
+            opened.set_result(None)
         self._watch()
+
+    def drop_early(self, why: Exception) -> bool:
+        """Refuse what was asked of the run before it was found; whether it was asked to end."""
+        if self._early is None:
+            return False
+        early, self._early = self._early, []
+        waiting, self._opening = self._opening, []
+        for opened in waiting:
+            if not opened.done():
+                opened.set_exception(why)
+        for tick in early:
+            if isinstance(tick, EventArrived):
+                log.warning("%s was not delivered: %s", type(tick.event).__name__, why)
+        return any(isinstance(tick, CancelAsked) for tick in early)
+
+    async def delivered(self) -> None:
+        """Wait until what was fed is durable.
+
+        Raises:
+            WorkflowRuntimeError: the run was found to be over, or elsewhere.
+            StoreError: the store can't be reached, or refuses.
+        """
+        if self._early is not None and not self.is_over:
+            self._opening.append(self._loop.create_future())
+            await self._opening[-1]
+        await self.flush()
 
     # --- ticks ---
 
@@ -193,17 +222,25 @@ class Runner:
         self, commits: Commits, call: StepCall, tick: StepReturned | StepFailed
     ) -> StepReturned | StepFailed:
         """Encode what the step did; what has no durable form makes the step fail."""
+        self._stage_outside(commits)
         try:
-            self._stage_outside(commits)
             commits.stage(call.writes, tick.events if isinstance(tick, StepReturned) else ())
         except EncodingError as error:
-            return StepFailed(call.work, error)
+            if isinstance(tick, StepReturned):
+                return StepFailed(call.work, error)
+            tick.error.add_note(f"What the step wrote is not durable either: {error}")
+            return tick
         call.note_progress()
         return tick
 
     def _stage_outside(self, commits: Commits) -> None:
         """What was written from outside of the steps goes along with the next boundary."""
-        commits.stage(self._outside)
+        try:
+            commits.stage(self._outside)
+        except EncodingError as error:
+            log.warning(
+                "run %s: what was written from outside is not durable: %s", self.run_id, error
+            )
         self._outside.forget()
 
     def _boundary(self, call: StepCall, outcome: str) -> Boundary:

@@ -37,6 +37,10 @@ class Port:
         """Give an event to the run."""
         self._refuse("send_event")
 
+    async def deliver(self, event: Event, step: str | None) -> None:
+        """Give an event to the run, and wait until it is durable."""
+        self._refuse("send_event")
+
     def publish(self, event: Event) -> None:
         """Put an event into the stream of the run."""
         self._refuse("write_event_to_stream")

@@ -105,9 +105,18 @@ class Cell:
         return {key: value for key, value in values.items() if key not in excluded}
 
     def shared_by_others(self, writes: Writes) -> set[str]:
-        """The keys on which other running steps have commutative operations."""
-        others = [view.commutative() for view in self.views.values() if view is not writes]
-        return set[str]().union(*others)
+        """The keys that other running steps have written and not committed."""
+        others = [view for view in self.views.values() if view is not writes]
+        return set[str]().union(*(view.assigned | view.commutative() for view in others))
+
+    def absorb(self, writes: Writes) -> None:
+        """A step commits live values that it assigned, with all that others did to them.
+
+        That must not be added once more when the others commit.
+        """
+        for view in self.views.values():
+            if view is not writes:
+                view.absorb(writes.assigned)
 
 
 class InMemoryStateStore(Generic[MODEL_T]):
@@ -131,10 +140,20 @@ class InMemoryStateStore(Generic[MODEL_T]):
             check: raises for a value that has no durable form.
         """
         other: InMemoryStateStore[MODEL_T] = object.__new__(type(self))
-        other._cell, other._writes, other._check = self._cell, writes, check
+        other._cell = self._cell
+        other.track(writes, check)
+        return other
+
+    def track(self, writes: Writes | None, check: Callable[[Any, str], None] | None = None) -> None:
+        """Remember what is written through this view from now on.
+
+        Args:
+            writes: where; None to remember nothing.
+            check: raises for a value that has no durable form; None to take all.
+        """
+        self._writes, self._check = writes, check or _accept
         if writes is not None:
             self._cell.views[id(writes)] = writes
-        return other
 
     @property
     def cell(self) -> Cell:
@@ -353,7 +372,7 @@ class InMemoryStateStore(Generic[MODEL_T]):
         for key, value in changed.items():
             self._check_storable(key, value, key)
         for key in edit.removed():
-            cast("DictLikeModel", self._cell.state).to_dict().pop(key, None)
+            _remove_key(self._cell.state, key)
         for key, value in changed.items():
             _set_key(self._cell.state, key, value)
         self._assigned([*edit.removed(), *changed])
@@ -387,14 +406,21 @@ class _Edit:
             self.state = _deep_copied(state)
 
     def changed(self) -> dict[str, Any]:
-        """The keys that may have another value now."""
+        """The keys that have, or may have, another value now."""
         if self._data is not None:
             return self._data.touched
-        return _top_level(self.state)
+        before = _top_level(self._before)
+        return {
+            key: value
+            for key, value in _top_level(self.state).items()
+            if key not in before or not _is_same(before[key], value)
+        }
 
     def removed(self) -> set[str]:
         """The keys that are not there any more."""
-        return self._data.removed if self._data is not None else set()
+        if self._data is not None:
+            return self._data.removed
+        return _top_level(self._before).keys() - _top_level(self.state).keys()
 
 
 class _CopyOnTouch(MutableMapping[str, Any]):
@@ -521,6 +547,21 @@ def _merged(present: BaseModel, wanted: BaseModel) -> BaseModel:
             f"not {type(wanted).__name__}"
         )
     return state_of(type(present), {**_top_level(present), **_top_level(wanted)})
+
+
+def _remove_key(state: BaseModel, key: str) -> None:
+    if isinstance(state, DictLikeModel):
+        state.to_dict().pop(key, None)
+    elif state.__pydantic_extra__ is not None:
+        state.__pydantic_extra__.pop(key, None)
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    """Whether an edit left a value as it was; in doubt it did not."""
+    try:
+        return type(before) is type(after) and bool(before == after)
+    except Exception:  # noqa: BLE001  any class may refuse in its own way
+        return False
 
 
 def _deep_copied(state: BaseModel) -> BaseModel:

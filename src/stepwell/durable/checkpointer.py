@@ -4,7 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -50,8 +50,8 @@ class Checkpointer(ABC):
         lease: how long this process may be silent before its runs go elsewhere, in seconds.
     """
 
-    _default: ClassVar[ContextVar["Checkpointer | None"]] = ContextVar(
-        "stepwell_checkpointer", default=None
+    _stack: ClassVar[ContextVar[tuple["Checkpointer", ...]]] = ContextVar(
+        "stepwell_checkpointers", default=()
     )
 
     def __init__(
@@ -69,7 +69,6 @@ class Checkpointer(ABC):
             raise ValueError(f"lease={lease}: a lease lasts at least one second")
         self.lease = lease
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
-        self._tokens: list[Token[Checkpointer | None]] = []
 
     @property
     @abstractmethod
@@ -83,7 +82,8 @@ class Checkpointer(ABC):
     @staticmethod
     def current() -> "Checkpointer | None":
         """Return the checkpointer of the `with` block that this code runs in."""
-        return Checkpointer._default.get()
+        stack = Checkpointer._stack.get()
+        return stack[-1] if stack else None
 
     def attach(self, workflow: _WorkflowT, *, durability: str | None = None) -> _WorkflowT:
         """Make the runs of a workflow durable; for classes whose `__init__` takes no keyword.
@@ -150,11 +150,11 @@ class Checkpointer(ABC):
         return Session(self.connect, self.lease)
 
     def __enter__(self) -> Self:
-        self._tokens.append(Checkpointer._default.set(self))
+        Checkpointer._stack.set((*Checkpointer._stack.get(), self))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        Checkpointer._default.reset(self._tokens.pop())
+        Checkpointer._stack.set(Checkpointer._stack.get()[:-1])
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()

@@ -78,7 +78,8 @@ class DurableExecution:
         self.ended: asyncio.Future[None] = loop.create_future()
         self._following = False
         self._runner = make_runner(run_id=request.run_id or beginning.new_id, stream=self.stream)
-        internals.port = RunPort(self._runner)
+        internals.port = RunPort(self._runner, self._check)
+        internals.store.track(self._runner.outside, self._check)
         self._task = loop.create_task(self._drive())
 
     @property
@@ -113,6 +114,7 @@ class DurableExecution:
         except Exception as error:  # noqa: BLE001  whatever it is, the handler raises it
             self._outcome = Outcome(None, error)
         finally:
+            self._runner.drop_early(self._interrupted())
             self.stream.close()
             self.ended.set_result(None)
 
@@ -126,7 +128,6 @@ class DurableExecution:
             yield resources[source.name]
 
     async def _carry_through(self, checkpointer: Checkpointer, session: Session) -> Outcome:
-        plan = self._internals.plan
         if checkpointer.reuse == "never":
             self._request = replace(self._request, reuse=False)
         found = await find(session, self._request)
@@ -139,22 +140,33 @@ class DurableExecution:
                 case Elsewhere(run_id):
                     self._internals.port = ElsewherePort(run_id, self.stream)
                     self._following = True
+                    self._refuse_early(run_id)
                     found = await follow(session, self._request, run_id)
                     self._following = False
                 case Ended(run_id):
-                    self._runner.run_id = run_id
-                    self._runner.abandon(WorkflowRuntimeError(f"run {run_id!r} had ended before"))
-                    return self._show(
-                        loader.outcome_of(plan, run_id, await session.store.read(run_id))
-                    )
+                    return await self._stored_outcome(session, run_id)
                 case Outcome():
                     return found
 
-    def _show(self, outcome: Outcome) -> Outcome:
-        """A stream ends with the last event of the run, whoever executed it."""
-        if outcome.event is not None:
-            self.stream.publish(outcome.event)
-        return outcome
+    def _refuse_early(self, run_id: str) -> None:
+        """What was asked of the run before it was found to be elsewhere."""
+        elsewhere = WorkflowRuntimeError(f"run {run_id!r} is executed by another process")
+        if self._runner.drop_early(elsewhere):
+            self.cancel()
+
+    async def _stored_outcome(self, session: Session, run_id: str) -> Outcome:
+        """How a run ended that is over; its stream ends with its last event, as everywhere."""
+        self._runner.run_id = run_id
+        had_ended = WorkflowRuntimeError(f"run {run_id!r} had ended before")
+        self._runner.drop_early(had_ended)
+        try:
+            fields = await session.store.read(run_id)
+            outcome = loader.outcome_of(self._internals.plan, run_id, fields)
+            if outcome.event is not None:
+                self.stream.publish(outcome.event)
+            return outcome
+        finally:
+            self._runner.abandon(had_ended)
 
     async def _create(
         self, checkpointer: Checkpointer, session: Session
@@ -180,7 +192,11 @@ class DurableExecution:
     ) -> Outcome | Elsewhere:
         """Go on with a run that was claimed: load it, and every piece of work is pending again."""
         self._runner.run_id = claim.run_id
-        ledger = loader.load_into(self._internals, claim.run_id, claim.fields)
+        try:
+            ledger = loader.load_into(self._internals, claim.run_id, claim.fields)
+        except DurabilityError:
+            await session.give_back(claim)
+            raise
         self._internals.run.changed = {}
         commands = self._runner.begin(RunResumed())
         return await self._execute(checkpointer, session, claim, ledger, commands)
@@ -195,9 +211,8 @@ class DurableExecution:
     ) -> Outcome | Elsewhere:
         runner, store = self._runner, session.store
         durability = self._durable.durability
-        self._internals.port = RunPort(runner)
+        self._internals.port = RunPort(runner, self._check)
         runner.checkpointer = checkpointer
-        self._internals.store = self._internals.store.view(runner.outside, self._check)
         commits = Commits(
             store, claim, self._internals, ledger, durability, runner.perform, runner.abandon
         )
@@ -207,11 +222,13 @@ class DurableExecution:
             await asyncio.shield(runner.ended)
         finally:
             unwatch()
+            session.executing.discard(claim.run_id)
             if runner.failure or not self._internals.run.status.ended:
                 runner.abandon(self._interrupted())
                 await session.give_back(claim)
         if isinstance(runner.failure, LeaseLost) and checkpointer.on_lost == "follow":
             self._runner = self._make_runner(run_id=claim.run_id, stream=self.stream)
+            self._internals.store.track(self._runner.outside, self._check)
             return Elsewhere(claim.run_id)
         return runner.outcome()
 

@@ -15,7 +15,7 @@ from stepwell._engine.plan import Plan
 from stepwell._engine.state import Status
 from stepwell.context.context import Context
 from stepwell.durable.session import Session
-from stepwell.errors import RunConflict
+from stepwell.errors import RunConflict, RunCorrupt
 from stepwell.events import StartEvent
 from stepwell.storage.records import Claim, Presence, RunInfo
 
@@ -102,7 +102,7 @@ async def follow(session: Session, request: Request, run_id: str) -> Claim | End
     """Wait for news of a run that lives elsewhere; claim it if its owner died."""
     await session.store.wait_for_end(run_id, LOOK_AGAIN)
     info = await session.store.peek(run_id)
-    if info is None or Status(info.status).ended:
+    if info is None or _status(run_id, info).ended:
         return Ended(run_id)
     return await _take(session, request, run_id) or Ended(run_id)
 
@@ -114,7 +114,7 @@ async def _take(
         info = await session.store.peek(run_id)
         if info is None:
             return None
-        if info.status == Status.COMPLETED:
+        if _status(run_id, info) is Status.COMPLETED:
             return Ended(run_id)
         if info.owner and not await _is_gone(session, info.owner, run_id):
             return Elsewhere(run_id)
@@ -126,11 +126,23 @@ async def _take(
 
 async def _is_gone(session: Session, owner: str, run_id: str) -> bool:
     """Look twice, so that an owner that is just reconnecting is not taken for dead."""
+    if owner == session.lease.owner:
+        return run_id not in session.executing
     presence = await session.store.presence(owner, run_id)
     while presence is Presence.SUSPECT:
         await asyncio.sleep(ABSENCE)
         presence = await session.store.presence(owner, run_id)
     return presence is Presence.GONE
+
+
+def _status(run_id: str, info: RunInfo) -> Status:
+    try:
+        return Status(info.status)
+    except ValueError:
+        raise RunCorrupt(
+            f"run {run_id!r} can't be read: field 'status' holds {info.status!r}, which is no "
+            f"status. The stored run was left as it is: mend or delete it."
+        ) from None
 
 
 def _check_same(request: Request, run_id: str, info: RunInfo) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from stepwell.durable.lease import Lease
 from stepwell.errors import DurabilityError, StoreError
@@ -23,11 +24,15 @@ class Session:
     Args:
         connect: makes a store, not yet open.
         lease: how long this process may be silent before its runs go elsewhere, in seconds.
+
+    Attributes:
+        executing: the runs that this session executes.
     """
 
     def __init__(self, connect: Callable[[], RunStore], lease: float) -> None:
         self.store = connect()
         self.lease = Lease(connect, lease)
+        self.executing: set[str] = set()
         self._giving_back: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -48,12 +53,32 @@ class Session:
     async def create(self, run: NewRun) -> Claim | None:
         """Create a run that we own; None if the name is taken."""
         await self.lease.cover(self.store.partition_of(run.run_id))
-        return await self.store.create(run)
+        with self._executing_if_ours(run.run_id) as ours:
+            ours.append(await self.store.create(run))
+        return ours[0]
 
     async def claim(self, run_id: str, was: str) -> Claim | None:
         """Take a run over; None if somebody was faster."""
         await self.lease.cover(self.store.partition_of(run_id))
-        return await self.store.claim(run_id, self.lease.owner, was)
+        with self._executing_if_ours(run_id) as ours:
+            ours.append(await self.store.claim(run_id, self.lease.owner, was))
+        return ours[0]
+
+    @contextmanager
+    def _executing_if_ours(self, run_id: str) -> Generator[list[Claim | None]]:
+        """Count a run as executed here from before it is claimed, and on only if it was.
+
+        If the answer is lost, the store may say that it is ours, and nobody executes it: then the
+        next one here who wants it claims it from ourselves.
+        """
+        known = run_id in self.executing
+        self.executing.add(run_id)
+        claims: list[Claim | None] = []
+        try:
+            yield claims
+        finally:
+            if not known and not any(claims):
+                self.executing.discard(run_id)
 
     async def give_back(self, claim: Claim) -> None:
         """Let whoever comes next have a run at once, without waiting for our lease.
@@ -61,6 +86,7 @@ class Session:
         As long as this process lives and holds it, nobody else would go on with it. So if the store
         can't be reached now, it is tried until it can.
         """
+        self.executing.discard(claim.run_id)
         if not await self._released(claim):
             task = asyncio.get_running_loop().create_task(self._release_some_time(claim))
             self._giving_back.add(task)

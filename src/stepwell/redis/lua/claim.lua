@@ -47,7 +47,7 @@ if holder ~= was then
   return {'CHANGED'}
 end
 local now = clock()
-if was ~= '' and lasts(owners, was, tonumber(now)) then
+if was ~= '' and was ~= owner and lasts(owners, was, tonumber(now)) then
   return {'OWNED'}
 end
 
