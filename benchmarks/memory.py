@@ -47,7 +47,7 @@ def programs(name: str) -> tuple[Any, Any]:
     class Fan(base):
         @step
         async def split(self, ev: start) -> list[Item]:
-            return [Item(number=number) for number in range(ev.items)]
+            return [Item(number=number) for number in range(ev.size)]
 
         @step(num_workers=16)
         async def work(self, ev: Item) -> Done:
@@ -76,10 +76,10 @@ async def measure() -> None:
         ("chain 1,000, peer", lambda: peer_chain.run(steps=1_000), 1_000),
         ("chain 1,000", lambda: chain.run(steps=1_000), 1_000),
         ("chain 10,000", lambda: chain.run(steps=10_000), 10_000),
-        ("fan-out 300, peer", lambda: peer_fan.run(items=300), 300),
-        ("fan-out 300", lambda: fan.run(items=300), 300),
-        ("fan-out 1,000", lambda: fan.run(items=1_000), 1_000),
-        ("fan-out 10,000", lambda: fan.run(items=10_000), 10_000),
+        ("fan-out 300, peer", lambda: peer_fan.run(size=300), 300),
+        ("fan-out 300", lambda: fan.run(size=300), 300),
+        ("fan-out 1,000", lambda: fan.run(size=1_000), 1_000),
+        ("fan-out 10,000", lambda: fan.run(size=10_000), 10_000),
     ]
     for _ in range(ROUNDS):
         for name, run, size in cases:
