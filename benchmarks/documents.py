@@ -17,53 +17,14 @@ from statistics import median
 from typing import Any
 
 import redis.asyncio
-from machine import describe
 
-from stepwell import Context, Workflow, step
-from stepwell.events import StartEvent, StopEvent
+from document_loops import Each, InPlace, SetEach
+from machine import describe
+from stepwell import Workflow
 from stepwell.redis import RedisCheckpointer
 
 SIZES = (1_000, 2_000, 5_000, 10_000)
 ROUNDS = 3
-
-
-class SetEach(Workflow):
-    """As on the seed page: get the list once, append, set it again, commit."""
-
-    @step
-    async def convert(self, ev: StartEvent, ctx: Context) -> StopEvent:
-        """Convert the documents."""
-        converted = await ctx.store.get("converted", default=[])
-        for document in ev.documents:
-            converted.append(document)
-            await ctx.store.set("converted", converted)
-            await ctx.checkpoint()
-        return StopEvent(result=len(converted))
-
-
-class InPlace(Workflow):
-    """The list is fetched once, and only changed in place."""
-
-    @step
-    async def convert(self, ev: StartEvent, ctx: Context) -> StopEvent:
-        """Convert the documents."""
-        await ctx.store.set("converted", [])
-        converted = await ctx.store.get("converted")
-        for document in ev.documents:
-            converted.append(document)
-            await ctx.checkpoint()
-        return StopEvent(result=len(converted))
-
-
-class Each(Workflow):
-    """The durable loop."""
-
-    @step
-    async def convert(self, ev: StartEvent, ctx: Context) -> StopEvent:
-        """Convert the documents."""
-        async for document in ctx.each(ev.documents):
-            await ctx.store.append("converted", document)
-        return StopEvent(result=len(await ctx.store.get("converted")))
 
 
 async def received(client: Any) -> int:

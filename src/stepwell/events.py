@@ -83,6 +83,9 @@ class DictLikeModel(BaseModel):
     def __setitem__(self, key: str, value: Any) -> None:
         self._data[key] = value
 
+    def __delitem__(self, key: str) -> None:
+        del self._data[key]
+
     def __contains__(self, key: str) -> bool:
         return key in self._data
 

@@ -6,43 +6,13 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from stepwell import Context, Workflow, step
-from stepwell.events import StartEvent, StopEvent
+from document_loops import Each, InPlace, SetEach
+from stepwell import Workflow
 from stepwell.redis import RedisCheckpointer
 from support.servers import RedisServer
 
 SIZES = (1_000, 2_000, 5_000, 10_000)
 BYTES_MAX = 8_000_000
-
-
-class SetEach(Workflow):
-    @step
-    async def convert(self, ev: StartEvent, ctx: Context) -> StopEvent:
-        converted = await ctx.store.get("converted", default=[])
-        for document in ev.documents:
-            converted.append(document)
-            await ctx.store.set("converted", converted)
-            await ctx.checkpoint()
-        return StopEvent(result=len(converted))
-
-
-class InPlace(Workflow):
-    @step
-    async def convert(self, ev: StartEvent, ctx: Context) -> StopEvent:
-        await ctx.store.set("converted", [])
-        converted = await ctx.store.get("converted")
-        for document in ev.documents:
-            converted.append(document)
-            await ctx.checkpoint()
-        return StopEvent(result=len(converted))
-
-
-class Each(Workflow):
-    @step
-    async def convert(self, ev: StartEvent, ctx: Context) -> StopEvent:
-        async for document in ctx.each(ev.documents):
-            await ctx.store.append("converted", document)
-        return StopEvent(result=len(await ctx.store.get("converted")))
 
 
 @pytest.mark.parametrize("cls", [SetEach, InPlace, Each])

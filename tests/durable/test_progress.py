@@ -9,8 +9,7 @@ import pytest
 from stepwell import Context, Workflow, step
 from stepwell.errors import EncodingError, WorkflowRuntimeError
 from stepwell.events import StartEvent, StopEvent
-from stepwell.handler import WorkflowHandler
-from support.runs import Done, Part, Probe, Runs, interrupt, until
+from support.runs import Done, Part, Probe, Runs, crash_after, interrupt
 
 Body = Callable[[Context[Any], Probe], Awaitable[Any]]
 
@@ -130,25 +129,6 @@ async def test_an_effect_in_a_loop_does_not_carry_the_position_ahead_of_the_stat
     assert paid == list(range(6))
 
 
-def working(runs: Runs) -> int:
-    """How many pieces of work are not finished."""
-    return sum(name.startswith("work:") for name in runs.fields("the-run"))
-
-
-async def crash_with_one_step_left(
-    runs: Runs, start: Callable[[], WorkflowHandler[Any]], probe: Probe
-) -> None:
-    """Interrupt a run at its probe, once everything else that it did is committed."""
-
-    async def main() -> None:
-        handler = start()
-        await probe.reached.wait()
-        await until(lambda: working(runs) == 1)
-        assert not handler.is_done()
-
-    await asyncio.to_thread(asyncio.run, main())
-
-
 class Sending(Workflow):
     """A loop sends an event for each item, and another step takes them in order."""
 
@@ -175,7 +155,7 @@ class Sending(Workflow):
 async def test_a_send_in_a_loop_does_not_carry_the_position_ahead_of_the_state(runs: Runs) -> None:
     probe = Probe(holds=["2"])
     held = Sending(probe, checkpointer=runs.checkpointer())
-    await crash_with_one_step_left(runs, lambda: held.run(run_id="the-run"), probe)
+    await crash_after(["take", "take", "take"], runs, lambda: held.run(run_id="the-run"), probe)
     again = Probe()
     resumed = Sending(again, checkpointer=runs.checkpointer())
     assert await resumed.run(run_id="the-run") == [list(range(4)), list(range(4))]
@@ -214,7 +194,7 @@ async def test_the_commit_of_a_sibling_does_not_carry_the_position_ahead_of_the_
 ) -> None:
     probe = Probe(holds=["4"])
     held = LoopWithSibling(probe, checkpointer=runs.checkpointer())
-    await crash_with_one_step_left(runs, lambda: held.run(run_id="the-run"), probe)
+    await crash_after(["split", "part"], runs, lambda: held.run(run_id="the-run"), probe)
     assert "state:sibling" in runs.fields("the-run")
     again = Probe()
     resumed = LoopWithSibling(again, checkpointer=runs.checkpointer())
@@ -288,7 +268,7 @@ async def test_one_effect_asked_for_twice_at_a_time_happens_once(runs: Runs) -> 
         return len(calls)
 
     async def pay_twice(ctx: Context[Any], probe: Probe) -> list[int]:
-        return await asyncio.gather(ctx.once("pay", pay), ctx.once("pay", pay))
+        return list(await asyncio.gather(ctx.once("pay", pay), ctx.once("pay", pay)))
 
     assert await once_only(runs, pay_twice) == [1, 1]
     assert calls == [1]

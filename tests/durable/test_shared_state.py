@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from stepwell.durable.checkpointer import Checkpointer
 from stepwell.errors import OutcomeUnknown, WorkflowCancelledByUser, WorkflowTimeoutError
 from stepwell.events import HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from stepwell.handler import WorkflowHandler
-from support.runs import Done, Part, Probe, Runs, TwoSteps, interrupt, until
+from support.runs import Done, Part, Probe, Runs, TwoSteps, crash_after, interrupt, until
 
 RESULT = [7, 2]
 
@@ -24,20 +23,6 @@ def working(runs: Runs) -> list[str]:
     """The steps that have work."""
     fields = runs.fields("the-run").items()
     return [json.loads(text)["step"] for name, text in fields if name.startswith("work:")]
-
-
-async def crash_with_one_step_left(
-    runs: Runs, start: Callable[[], WorkflowHandler[Any]], probe: Probe
-) -> None:
-    """Interrupt a run at its probe, once everything else that it did is committed."""
-
-    async def main() -> None:
-        handler = start()
-        await probe.reached.wait()
-        await until(lambda: len(working(runs)) == 1)
-        assert not handler.is_done()
-
-    await asyncio.to_thread(asyncio.run, main())
 
 
 # --- numbers that JSON does not have ---
@@ -117,6 +102,20 @@ async def test_what_others_add_to_a_value_that_a_step_assigned_is_stored_once(ru
     assert await stored.get("items") == items
 
 
+async def test_it_is_stored_once_also_when_the_others_are_interrupted(runs: Runs) -> None:
+    async def first_life() -> None:
+        Assigning(checkpointer=runs.checkpointer()).run(run_id="the-run")
+        await until(lambda: working(runs) == ["part"] * 3)
+
+    await asyncio.to_thread(asyncio.run, first_life())
+    fields = runs.fields("the-run")
+    assert (fields["state:count"], fields["state:items"]) == ("0", "[]")
+    resumed = Assigning(checkpointer=runs.checkpointer())
+    resumed.go.set()
+    count, items = await resumed.run(run_id="the-run")
+    assert (count, sorted(items)) == (3, [0, 1, 2])
+
+
 class Reading(Workflow):
     """One step reads what another one has written and not finished."""
 
@@ -145,7 +144,7 @@ async def test_a_step_that_reads_does_not_commit_what_its_sibling_has_not_finish
 ) -> None:
     probe = Probe(holds=["written"])
     held = Reading(probe, path, checkpointer=runs.checkpointer())
-    await crash_with_one_step_left(runs, lambda: held.run(run_id="the-run"), probe)
+    await crash_after(["read"], runs, lambda: held.run(run_id="the-run"), probe)
     assert "state:documents" not in runs.fields("the-run")
     resumed = Reading(Probe(), path, checkpointer=runs.checkpointer())
     assert await resumed.run(run_id="the-run") == ["one"]
@@ -191,7 +190,7 @@ class Editing(Workflow):
 async def test_an_edit_of_a_typed_state_commits_only_what_it_changed(runs: Runs) -> None:
     probe = Probe(holds=["counted"])
     held = Editing(probe, checkpointer=runs.checkpointer())
-    await crash_with_one_step_left(runs, lambda: held.run(run_id="the-run"), probe)
+    await crash_after(["split", "part"], runs, lambda: held.run(run_id="the-run"), probe)
     fields = runs.fields("the-run")
     assert [fields["state:count"], fields["state:name"]] == ["0", '"edited"']
     resumed = Editing(Probe(), checkpointer=runs.checkpointer())
@@ -232,7 +231,7 @@ class DeletingKey(Workflow):
         await ctx.store.set("extra", 1)
         await ctx.checkpoint()
         async with ctx.store.edit_state() as state:
-            del state["extra"]
+            state.to_dict().pop("extra")
         return StopEvent(result=await ctx.store.get("extra", "gone"))
 
 
@@ -288,12 +287,10 @@ class Endless(Workflow):
         return StopEvent()
 
 
-async def with_a_bad_value_from_outside(
-    runs: Runs, timeout: float | None = None
-) -> WorkflowHandler[Any]:
+async def with_a_bad_value_from_outside(runs: Runs, **options: Any) -> WorkflowHandler[Any]:
     """Start a run, and put into its state what has no durable form."""
     probe = Probe(holds=["wait"])
-    workflow = Endless(probe, timeout=timeout, checkpointer=runs.checkpointer())
+    workflow = Endless(probe, checkpointer=runs.checkpointer(), **options)
     handler = workflow.run(run_id="the-run")
     await probe.reached.wait()
     (await handler.ctx.store.get("listed")).append(object())
@@ -308,7 +305,7 @@ async def test_a_bad_value_from_outside_does_not_disable_the_timeout(
         with pytest.raises(WorkflowTimeoutError):
             await handler
     assert "the-run: what was written from outside is not durable" in caplog.text
-    assert runs.fields("the-run")["status"] == "failed"
+    assert runs.fields("the-run")["status"] == "timed_out"
 
 
 async def test_a_bad_value_from_outside_does_not_disable_cancelling(
@@ -340,16 +337,22 @@ async def test_the_own_error_of_a_step_is_kept_when_it_also_left_a_bad_value(run
     assert "the step's own error" in runs.fields("the-run")["error"]
 
 
+class Answer(HumanResponseEvent):
+    """What a human says."""
+
+    text: str
+
+
 class Asking(Workflow):
     """Asks, and ends with the answer."""
 
     @step
     async def ask(self, ev: StartEvent) -> InputRequiredEvent:
-        return InputRequiredEvent(prefix="?")
+        return InputRequiredEvent()
 
     @step
-    async def answer(self, ev: HumanResponseEvent) -> StopEvent:
-        return StopEvent(result=ev.response)
+    async def answer(self, ev: Answer) -> StopEvent:
+        return StopEvent(result=ev.text)
 
 
 @pytest.mark.parametrize("when", ["at once", "when asked"])
@@ -358,7 +361,7 @@ async def test_an_event_that_was_sent_from_outside_is_durable(runs: Runs, when: 
         handler = Asking(checkpointer=runs.checkpointer()).run(run_id="the-run")
         if when == "when asked":
             await anext(handler.stream_events())
-        await handler.send_event(HumanResponseEvent(response="forty-two"))
+        await handler.send_event(Answer(text="forty-two"))
         return runs.fields("the-run")
 
     fields = await asyncio.to_thread(asyncio.run, main())

@@ -28,6 +28,7 @@ __all__ = [
     "Siblings",
     "TwoSteps",
     "checkpointer",
+    "crash_after",
     "exact",
     "interrupt",
     "until",
@@ -211,3 +212,21 @@ class Runs:
         """All that is stored of a run, byte by byte."""
         keys = [self.keys.run(run_id), self.keys.log(run_id), *self.keys.same_of(run_id)]
         return {key: self.redis.dump(key) for key in keys}
+
+
+async def crash_after(
+    finished: list[str], runs: Runs, start: Callable[[], WorkflowHandler[Any]], probe: Probe
+) -> None:
+    """Interrupt a run at its probe, once these steps, and no others, are committed."""
+
+    async def main() -> None:
+        handler = start()
+        await probe.reached.wait()
+        await until(
+            lambda: (
+                [line[1] for line in runs.log("the-run") if line[3] == "StepReturned"] == finished
+            )
+        )
+        assert not handler.is_done()
+
+    await asyncio.to_thread(asyncio.run, main())

@@ -12,6 +12,7 @@ element, everything else by its whole text.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -65,11 +66,15 @@ class Writes:
         self.appended.clear()
         self.added.clear()
 
-    def absorb(self, keys: Collection[str]) -> None:
-        """Somebody else's commit has taken what was done to these keys along."""
-        for pending in (self.increments, self.appended, self.added):
-            for key in pending.keys() & set(keys):
-                del pending[key]
+    def taken_from(self, key: str, value: Any) -> Any:
+        """A value as it would be without what was added here."""
+        if isinstance(value, list):
+            return _without(cast("list[Any]", value), self.appended.get(key, []))
+        if isinstance(value, set):
+            return cast("set[Any]", value).difference(self.added.get(key, []))
+        if isinstance(value, int | float):
+            return value - self.increments.get(key, 0)
+        return value
 
     def commutative(self) -> set[str]:
         """The keys that were changed by commutative operations."""
@@ -342,6 +347,18 @@ class Ledger:
         elements = listed if shadow.plain else [self._encode(one, name) for one in listed]
         shadow.next = number
         shadow.grow(elements, 0, _Chunk(number, len(elements), _level(len(elements))))
+
+
+def _without(values: list[Any], appended: list[Any]) -> list[Any]:
+    """A list without elements that were appended to it, wherever they stand by now."""
+    left = Counter(map(id, appended))
+    kept: list[Any] = []
+    for value in reversed(values):
+        if left[id(value)] > 0:
+            left[id(value)] -= 1
+        else:
+            kept.append(value)
+    return kept[::-1]
 
 
 def _are_plain(values: Collection[Any]) -> bool:

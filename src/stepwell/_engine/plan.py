@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from stepwell._engine.graph import is_human_in_the_loop
+from stepwell._engine.graph import accepts, is_human_in_the_loop
 from stepwell._serialization import Codec
 from stepwell.collect import Take
 from stepwell.decorators import StepConfig
@@ -133,7 +133,7 @@ def _find_joins(elements: Iterable[type[Event]], steps: Mapping[str, StepConfig]
             continue
         seen.add((cls, depth))
         for name, config in steps.items():
-            if not _takes(config, cls):
+            if not accepts(config, cls):
                 continue
             level = depth - 1 if config.collection_param else depth
             if level < 0:
@@ -142,10 +142,3 @@ def _find_joins(elements: Iterable[type[Event]], steps: Mapping[str, StepConfig]
             ahead += [(made, level) for made in config.bare_return_types]
             ahead += [(made, level + 1) for made in config.list_return_types]
     return list(dict.fromkeys(joins))
-
-
-def _takes(config: StepConfig, cls: type[Event]) -> bool:
-    wanted = (
-        config.collection_param[1] if config.collection_param else tuple(config.accepted_events)
-    )
-    return issubclass(cls, wanted) if config.accept_event_subclasses else cls in wanted

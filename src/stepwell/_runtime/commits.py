@@ -118,9 +118,9 @@ class Commits:
         """
         codec, cell = self._internals.plan.codec, self._internals.store.cell
         texts = {id(event): codec.encode(event, type(event).__name__) for event in events}
-        draft = self._ledger.draft(writes, cell.values(), cell.shared_by_others(writes))
+        values = cell.without_others(writes)
+        draft = self._ledger.draft(writes, values, cell.shared_by_others(writes))
         self._batch.patch.update(draft.accept())
-        cell.absorb(writes)
         self._texts = texts
 
     def text_of(self, event: Event) -> str:

@@ -109,14 +109,17 @@ class Cell:
         others = [view for view in self.views.values() if view is not writes]
         return set[str]().union(*(view.assigned | view.commutative() for view in others))
 
-    def absorb(self, writes: Writes) -> None:
-        """A step commits live values that it assigned, with all that others did to them.
+    def without_others(self, writes: Writes) -> dict[str, Any]:
+        """The state, less what other running steps have added to the keys that this one assigned.
 
-        That must not be added once more when the others commit.
+        That is theirs to commit: they do it again if they are run again.
         """
+        values = self.values()
         for view in self.views.values():
             if view is not writes:
-                view.absorb(writes.assigned)
+                for key in writes.assigned & view.commutative() & values.keys():
+                    values = {**values, key: view.taken_from(key, values[key])}
+        return values
 
 
 class InMemoryStateStore(Generic[MODEL_T]):
