@@ -369,6 +369,17 @@ async def test_an_event_that_was_sent_from_outside_is_durable(runs: Runs, when: 
     assert await Asking(checkpointer=runs.checkpointer()).run(run_id="the-run") == "forty-two"
 
 
+async def test_a_sender_that_gives_up_waiting_harms_neither_the_event_nor_the_run(
+    runs: Runs,
+) -> None:
+    handler = Asking(checkpointer=runs.checkpointer()).run(run_id="the-run")
+    sending = asyncio.create_task(handler.send_event(Answer(text="forty-two")))
+    await asyncio.sleep(0)
+    sending.cancel()
+    assert await handler == "forty-two"
+    assert sending.cancelled()
+
+
 # --- sessions ---
 
 

@@ -79,7 +79,6 @@ class StepCall(Port):
     """
 
     where = "inside a step"
-    inside_step = True
 
     def __init__(self, host: Host, work: Work, step: BoundStep, started: float) -> None:
         self._host = host

@@ -116,7 +116,8 @@ class Runner:
         for tick in early:
             self.feed(tick)
         for opened in self._opening:
-            opened.set_result(None)
+            if not opened.done():  # its sender gave up waiting
+                opened.set_result(None)
         self._watch()
 
     def drop_early(self, why: Exception) -> bool:

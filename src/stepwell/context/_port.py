@@ -21,7 +21,6 @@ class Port:
     """The place of a context that no run has."""
 
     where = "before the run has started"
-    inside_step = False
 
     @property
     def is_live(self) -> bool:

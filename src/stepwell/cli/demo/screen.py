@@ -27,7 +27,6 @@ class Screen:
 
     def __init__(self, console: Console, documents: int) -> None:
         self._console = console
-        self._documents = documents
         self._launches = 0
         self._progress = Progress(
             TextColumn("converting"),
