@@ -2,8 +2,7 @@
 
     python benchmarks/memory.py
 
-The same programs run on both engines, in turns, in one process; the table has the medians. Sizes
-differ where the peer's cost grows faster than the work: rates and times per item compare.
+The same programs run on both engines, in turns, in one process; the table has the medians.
 """
 
 import asyncio
@@ -17,6 +16,9 @@ from typing import Any
 from machine import describe
 
 ROUNDS = 5
+
+RUNS, STEPS = 200, 20
+"""How many runs go on at once, and how many steps each has."""
 
 
 def programs(name: str) -> tuple[Any, Any]:
@@ -60,6 +62,11 @@ def programs(name: str) -> tuple[Any, Any]:
     return Chain(timeout=None), Fan(timeout=None)
 
 
+async def many(workflow: Any) -> None:
+    """Many runs at once."""
+    await asyncio.gather(*[workflow.run(steps=STEPS) for _ in range(RUNS)])
+
+
 async def seconds(run: Callable[[], Awaitable[object]]) -> float:
     """How long one run takes."""
     began = time.perf_counter()
@@ -76,10 +83,12 @@ async def measure() -> None:
         ("chain 1,000, peer", lambda: peer_chain.run(steps=1_000), 1_000),
         ("chain 1,000", lambda: chain.run(steps=1_000), 1_000),
         ("chain 10,000", lambda: chain.run(steps=10_000), 10_000),
-        ("fan-out 300, peer", lambda: peer_fan.run(size=300), 300),
-        ("fan-out 300", lambda: fan.run(size=300), 300),
+        (f"{RUNS} runs of {STEPS}, peer", lambda: many(peer_chain), RUNS * STEPS),
+        (f"{RUNS} runs of {STEPS}", lambda: many(chain), RUNS * STEPS),
+        ("fan-out 1,000, peer", lambda: peer_fan.run(size=1_000), 1_000),
         ("fan-out 1,000", lambda: fan.run(size=1_000), 1_000),
         ("fan-out 10,000", lambda: fan.run(size=10_000), 10_000),
+        ("fan-out 100,000", lambda: fan.run(size=100_000), 100_000),
     ]
     for _ in range(ROUNDS):
         for name, run, size in cases:
@@ -92,9 +101,14 @@ async def measure() -> None:
         print(f"| {name} | {cost:.1f} | {1e6 / cost:,.0f} |")
     ratios = {
         "chain, rate against the peer": ("chain 1,000, peer", "chain 1,000"),
-        "fan-out of 300, speed against the peer": ("fan-out 300, peer", "fan-out 300"),
+        f"{RUNS} runs at once, rate against the peer": (
+            f"{RUNS} runs of {STEPS}, peer",
+            f"{RUNS} runs of {STEPS}",
+        ),
+        "fan-out of 1,000, rate against the peer": ("fan-out 1,000, peer", "fan-out 1,000"),
         "chain, cost of a step at 10,000 / 1,000": ("chain 10,000", "chain 1,000"),
         "fan-out, cost of an item at 10,000 / 1,000": ("fan-out 10,000", "fan-out 1,000"),
+        "fan-out, cost of an item at 100,000 / 1,000": ("fan-out 100,000", "fan-out 1,000"),
     }
     print("\n| ratio of medians | |\n| --- | ---: |")
     for name, (above, below) in ratios.items():

@@ -1,22 +1,48 @@
 """Fixtures for everybody: a shared server, servers to break, and names that nobody else uses."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from support.servers import RedisServer, server_binaries
+from support.servers import SERVER_KINDS, RedisServer, ServerKind
 
 
-@pytest.fixture(scope="session", params=server_binaries(), ids=lambda binary: binary.name)
-def redis_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """A server that all tests share: write under `namespace` only, and leave it running."""
-    binary: Path = request.param
-    with RedisServer(binary) as server:
-        yield server
+@pytest.fixture(scope="session")
+def server_of() -> Iterator[Callable[[ServerKind], RedisServer]]:
+    """Servers that all tests share, by their kind: `server_of(kind)` starts it at its first use."""
+    with ExitStack() as servers:
+
+        @cache
+        def start(kind: ServerKind) -> RedisServer:
+            return servers.enter_context(RedisServer(_binary_of(kind)))
+
+        yield start
+
+
+def _binary_of(kind: ServerKind) -> Path:
+    """The program of a server; where it is missing the test is skipped, but in CI it fails."""
+    try:
+        return kind.binary()
+    except LookupError as missing:
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up(str(missing))
+
+
+@pytest.fixture(scope="session")
+def redis_server(
+    request: pytest.FixtureRequest, server_of: Callable[[ServerKind], RedisServer]
+) -> RedisServer:
+    """A server that all tests share: write under `namespace` only, and leave it running.
+
+    It is the one that Stepwell would choose; a folder of tests may ask for each of SERVER_KINDS.
+    """
+    return server_of(getattr(request, "param", SERVER_KINDS[0]))
 
 
 @pytest.fixture

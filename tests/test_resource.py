@@ -268,10 +268,9 @@ async def test_a_failure_reaches_every_waiter_and_is_not_kept() -> None:
     results = await asyncio.gather(
         *(once(run, client=resource) for _ in range(3)), return_exceptions=True
     )
-    for error in results:
-        assert isinstance(error, ResourceError)
-        assert error.__cause__ is counter.failure
-        assert all(part in str(error) for part in ["'client'", "Counter.make", "no route", "next"])
+    assert results == [counter.failure] * 3
+    [note] = counter.failure.__notes__
+    assert "Counter.make" in note
     assert counter.calls == 1
 
     counter.failure = None
@@ -298,7 +297,7 @@ async def test_waiters_outlive_the_one_who_asked_first() -> None:
     assert first.cancelled()
 
 
-async def test_a_failure_below_names_the_whole_way_and_keeps_its_cause() -> None:
+async def test_a_failure_below_names_the_whole_way_and_stays_what_it_is() -> None:
     failure = OSError("no route")
 
     def below() -> None:
@@ -307,18 +306,21 @@ async def test_a_failure_below_names_the_whole_way_and_keeps_its_cause() -> None
     def above(part: Annotated[None, Resource(below)]) -> None:
         return part
 
-    with pytest.raises(ResourceError, match=r"'top'.*'part'.*below.*no route") as error:
+    with pytest.raises(OSError, match="no route") as error:
         await once(ResourceManager().open_run(), top=Resource(above))
-    assert error.value.__cause__ is failure
+    assert error.value is failure
+    assert [note.split("<locals>.")[1].partition("'")[0] for note in failure.__notes__] == [
+        "below",
+        "above",
+    ]
 
 
-async def test_a_factory_with_a_parameter_that_nobody_fills_is_a_failure_that_says_so() -> None:
+async def test_a_factory_with_a_parameter_that_nobody_fills_is_refused() -> None:
     def lacking(size: int) -> int:
         return size
 
-    with pytest.raises(ResourceError, match="'size'") as error:
+    with pytest.raises(WorkflowValidationError, match=r"lacking.*nobody fills.*'size'"):
         await once(ResourceManager().open_run(), it=Resource(lacking))
-    assert isinstance(error.value.__cause__, TypeError)
 
 
 async def test_a_cancellation_inside_a_factory_is_not_taken_for_one_of_the_waiter() -> None:
@@ -437,11 +439,11 @@ async def test_a_call_that_fails_closes_its_resources_and_keeps_its_error() -> N
 
 async def test_a_call_whose_second_resource_fails_closes_the_first() -> None:
     def fail() -> None:
-        raise OSError
+        raise OSError("no route")
 
     journal = Journal()
     wanted = asks(it=Resource(journal.opening("it"), cache=False), bad=Resource(fail))
-    with pytest.raises(ResourceError, match="'bad'"):
+    with pytest.raises(OSError, match="no route"):
         async with ResourceManager().open_run().call(wanted):
             pytest.fail("the step must not start")
     assert journal.lines == ["open it", "close it"]
@@ -471,7 +473,7 @@ async def test_a_generator_yields_exactly_once() -> None:
         yield 2
 
     run = ResourceManager().open_run()
-    with pytest.raises(ResourceError, match=r"never.*didn't yield"):
+    with pytest.raises(ResourceError, match=r"never.*without a yield"):
         await once(run, it=Resource(never))
     await once(run, it=Resource(twice))
     with pytest.raises(ResourceError, match=r"twice.*didn't stop"):

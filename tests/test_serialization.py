@@ -36,9 +36,9 @@ from pydantic import (
 from typing_extensions import TypedDict, override
 
 from stepwell import _serialization as serialization
-from stepwell._serialization import DEFAULT_TYPES, Codec, TypeRegistry, type_name
-from stepwell.errors import DecodingError, EncodingError, RunNotFound
-from stepwell.events import Event, StartEvent, StopEvent, WorkflowFailedEvent
+from stepwell._serialization import DEFAULT_TYPES, Codec, TypeRegistry, check_name, type_name
+from stepwell.errors import DecodingError, EncodingError, RunNotFound, UnreconstructedException
+from stepwell.events import Event, StartEvent, StepFailedEvent, StopEvent, WorkflowFailedEvent
 
 T = TypeVar("T")
 EventT = TypeVar("EventT", bound=Event)
@@ -275,8 +275,31 @@ def test_equal_sets_have_equal_text_whatever_their_history() -> None:
     assert CODEC.encode(grown, "value") == CODEC.encode(shrunk, "value")
 
 
-def test_a_lone_surrogate_survives(codec: Codec) -> None:
-    assert there_and_back(codec, "a\ud800b") == "a\ud800b"
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a\ud800b",
+        {"\udfff": 1},
+        {("\ud800",): {"\ud800"}},
+        event(Event, **{"\ud800": "\ud800"}),
+        Plain(number=1, text="\ud800"),
+        Author(name="\ud800", meta={"\ud800": ["\ud800"]}),
+    ],
+    ids=ascii,
+)
+def test_a_lone_surrogate_survives(codec: Codec, value: Any) -> None:
+    assert there_and_back(codec, value) == value
+
+
+@pytest.mark.parametrize("name", ["plain", "", "with space", "é", "😀", "a:b+c%"])
+def test_any_text_of_whole_characters_names_a_field(name: str) -> None:
+    check_name(name, "the key of ctx.once")
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\udfffb"], ids=ascii)
+def test_a_name_with_a_lone_surrogate_is_refused(name: str) -> None:
+    with pytest.raises(EncodingError, match=r"^the key of ctx\.once, '.*\\ud.*lone surrogate"):
+        check_name(name, "the key of ctx.once")
 
 
 def test_a_time_zone_comes_back_by_its_key_and_keeps_the_fold(codec: Codec) -> None:
@@ -517,6 +540,108 @@ def test_an_exception_is_rebuilt_with_message_and_attributes(
     assert vars(again) == vars(error)
 
 
+class UnknownError(Exception):
+    """Nobody registers it."""
+
+
+class Failures(Event):
+    error: Exception
+    anything: Any
+
+
+def failed_step(error: Exception) -> StepFailedEvent:
+    return StepFailedEvent(
+        step_name="s",
+        input_event=event(Asked, question="q", author=Author(name="Ada"), more=(1, 2)),
+        exception=error,
+        attempts=2,
+        elapsed_seconds=1.5,
+        failed_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), ShoutError(code=7), UnknownError("u")])
+def test_an_exception_is_stored_wherever_it_sits(codec: Codec, error: Exception) -> None:
+    again = there_and_back(codec, {"k": [1, (error,)], "event": event(Event, error=error)})
+    for one in (again["k"][1][0], again["event"].error):
+        assert (type(one), str(one)) == (type(error), str(error))
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), ShoutError(code=7), UnknownError("u")])
+def test_an_event_keeps_its_exceptions(codec: Codec, types: TypeRegistry, error: Exception) -> None:
+    types.register(Failures)
+    again = there_and_back(codec, Failures(error=error, anything=[error]))
+    assert [type(again.error), type(again.anything[0])] == [type(error)] * 2
+    assert [str(again.error), str(again.anything[0])] == [str(error)] * 2
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), ShoutError(code=7), UnknownError("u")])
+def test_a_failed_step_keeps_its_event_and_its_exception(codec: Codec, error: Exception) -> None:
+    before = failed_step(error)
+    again = there_and_back(codec, before)
+    assert again.input_event == before.input_event
+    assert (type(again.exception), str(again.exception)) == (type(error), str(error))
+    assert again.failed_at == before.failed_at
+
+
+def test_a_class_that_nobody_registered_is_described() -> None:
+    assert CODEC.encode(UnknownError("u"), "value") == (
+        '{"$type":"exception","value":{"exception_type":"%s","exception_message":"u"}}'  # noqa: UP031 - braces
+        % type_name(UnknownError).replace(":", ".")
+    )
+
+
+def test_an_exception_of_a_class_that_is_not_here_has_a_stand_in() -> None:
+    text = CODEC.encode(type("GoneError", (Exception,), {})("far away"), "value")
+    again = CODEC.decode(text, "value")
+    assert type(again) is UnreconstructedException
+    assert str(again) == "far away"
+    assert again.original_type == f"{__name__}.GoneError"
+    assert there_and_back(CODEC, again).original_type == f"{__name__}.GoneError"
+
+
+def test_a_class_that_is_registered_later_is_no_longer_described() -> None:
+    class LateError(Exception):
+        pass
+
+    types = TypeRegistry(DEFAULT_TYPES)
+    codec = Codec(types)
+    assert type(there_and_back(codec, LateError("x"))) is UnreconstructedException
+    types.register(LateError)
+    assert type(there_and_back(codec, LateError("x"))) is LateError
+
+
+def test_an_exception_that_holds_what_cannot_be_stored_is_described(codec: Codec) -> None:
+    error = ShoutError(code=7)
+    error.lock = threading.Lock()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]  as users do
+    assert repr(there_and_back(codec, ValueError(print))) == repr(ValueError(str(print)))
+    assert str(there_and_back(codec, error)) == "code 7"
+
+
+def test_an_exception_that_holds_itself_is_described(codec: Codec) -> None:
+    error = ValueError("x")
+    error.args = (error, error)
+    again = there_and_back(codec, {"error": error})["error"]
+    assert type(again) is ValueError
+
+
+def test_a_constructor_that_fails_on_what_was_stored_is_not_needed(
+    codec: Codec, types: TypeRegistry
+) -> None:
+    class NumberError(Exception):
+        def __init__(self, text: str) -> None:
+            super().__init__(f"no {int(text)}")
+
+    types.register(NumberError)
+    again = there_and_back(codec, NumberError("5"))
+    assert (type(again), str(again)) == (NumberError, "no 5")
+
+
+def test_only_what_fails_is_an_exception(codec: Codec) -> None:
+    with pytest.raises(EncodingError, match="CancelledError can't be stored"):
+        codec.encode(asyncio.CancelledError(), "value")
+
+
 def test_a_class_itself_can_be_stored(codec: Codec) -> None:
     assert there_and_back(codec, [Author, Color, ValueError]) == [Author, Color, ValueError]
     with pytest.raises(EncodingError, match=r"class Text itself .* stepwell.register\(Text\)"):
@@ -575,10 +700,6 @@ class UnknownModel(BaseModel):
     a: int = 1
 
 
-class UnknownError(Exception):
-    pass
-
-
 PROCESS_BOUND = r"it belongs to this process: let a step take it from a Resource instead"
 
 
@@ -596,7 +717,7 @@ PROCESS_BOUND = r"it belongs to this process: let a step take it from a Resource
         ({(1, 2): object()}, r"at \[\(1, 2\)\]: a value of type object can't be stored; say how"),
         ((Text("x"),), r"at \[0\]: a value of type \S+\.Text can't.*register_codec\(Text"),
         (UnknownModel(), r"UnknownModel can't be stored; register it with .*\(UnknownModel\)"),
-        (UnknownError(), r"register\(UnknownError\), or name it in a step's signature"),
+        (UnknownError, r"the class UnknownError itself is stored only if it is registered"),
         (a_cycle(), r"nested deeper than 64 levels, or contains itself"),
         (nested(65), r"nested deeper than 64 levels"),
         ([0, 10**4300], r"state key 's', at \[1\]: an int of more than 4300 digits"),
@@ -690,7 +811,7 @@ def test_a_damaged_text_is_refused_with_the_reason(text: str | bytes, message: s
 TAGS = [
     "class", "complex", "counter", "date", "datetime", "decimal", "defaultdict", "deque", "dict",
     "float", "frozenset", "ordereddict", "path", "set", "time", "timedelta", "tuple", "uuid",
-    "builtins:OSError", "builtins:SystemExit", "builtins:UnicodeDecodeError",
+    "builtins:OSError", "builtins:SystemExit", "exception", "builtins:UnicodeDecodeError",
     "stepwell.events:StopEvent", "stepwell.events:WorkflowFailedEvent",
     *(type_name(cls) for cls in (Access, Author, Color, Frozen, Part, Plain, Point)),
 ]  # fmt: skip

@@ -8,10 +8,19 @@ import pytest
 from pydantic import BaseModel
 
 from stepwell.collect import All, Collect, Take
-from stepwell.decorators import StepConfig, StepFunction, config_of, step, steps_of
+from stepwell.decorators import (
+    StepConfig,
+    StepFunction,
+    catch_error,
+    config_of,
+    make_step_function,
+    step,
+    steps_of,
+)
 from stepwell.errors import WorkflowValidationError
-from stepwell.events import Event, StartEvent, StopEvent
+from stepwell.events import Event, StartEvent, StepFailedEvent, StopEvent
 from stepwell.resource import Resource
+from stepwell.retry_policy import RetryPolicy
 
 
 class A(Event):
@@ -35,6 +44,10 @@ class Context(Generic[StateT]):
 
 def make_client() -> str:
     return "client"
+
+
+def make_event() -> B:
+    return B()
 
 
 def read(func: Callable[..., Any]) -> StepConfig:
@@ -67,6 +80,9 @@ class Readable:
     def fan_out(self, ev: A) -> list[A | B] | StopEvent | None: ...
     def gather(self, evs: list[A | B] | None) -> B: ...
     def take(self, evs: Annotated[list[A], Collect(Take(2))]) -> list[B]: ...
+    def join(self, b: B, ctx: Context[State], a: A | None, again: A) -> B: ...
+    def resource_event(self, a: A, made: Annotated[B, Resource(make_event)]) -> B: ...
+    def handler(self, ctx: Context[State], ev: StepFailedEvent) -> list[A] | None: ...
 
 
 def test_the_event_parameter_gives_its_name_and_its_classes() -> None:
@@ -121,6 +137,50 @@ def test_a_list_parameter_collects_all_unless_it_says_otherwise() -> None:
     assert read(Readable.take).collection_policy == Collect(Take(2))
     assert read(Readable.one).collection_param is None
     assert read(Readable.one).collection_policy is None
+
+
+def test_several_event_parameters_are_read_in_order() -> None:
+    config = read(Readable.join)
+    assert config.collect_params == [("b", B), ("a", A), ("again", A)]
+    assert (config.event_name, config.accepted_events) == ("b", [B, A, A])
+    assert config.context_parameter == "ctx"
+    assert config.collection_param is None
+    assert read(Readable.one).collect_params == []
+    assert read(Readable.gather).collect_params == []
+
+
+def test_a_resource_is_no_event_parameter_whatever_its_type() -> None:
+    config = read(Readable.resource_event)
+    assert (config.accepted_events, config.collect_params) == ([A], [])
+    assert [one.name for one in config.resources] == ["made"]
+
+
+def test_a_handler_knows_its_steps_and_its_recoveries() -> None:
+    class Local:
+        @catch_error
+        def rest(self, ev: StepFailedEvent) -> None: ...
+
+        @catch_error(for_steps=["f"], max_recoveries=2)
+        def named(self, ev: StepFailedEvent) -> None: ...
+
+    rest, named = map(config_of, steps_of(Local).values())
+    assert (rest.role, rest.catch_error_for_steps, rest.catch_error_max_recoveries) == (
+        "catch_error",
+        None,
+        1,
+    )
+    assert (named.catch_error_for_steps, named.catch_error_max_recoveries) == (["f"], 2)
+    assert (named.num_workers, named.accepted_events) == (1, [StepFailedEvent])
+
+
+def test_a_step_made_by_hand_may_be_free_and_use_names_that_it_is_given() -> None:
+    def free(ev: "Given | B") -> None: ...  # noqa: F821  # pyright: ignore[reportUndefinedVariable, reportUnknownParameterType]  given below
+
+    body = cast("Callable[..., Any]", free)
+    made = make_step_function(body, localns={"Given": A}, num_workers=2)
+    assert made is free
+    assert config_of(made).accepted_events == [A, B]
+    assert config_of(made).num_workers == 2
 
 
 def test_resources_are_found_with_their_type() -> None:
@@ -202,7 +262,6 @@ class Wrong:
     def generator(self, ev: A) -> Iterator[A]:
         yield ev
 
-    def two_events(self, first: A, second: B) -> None: ...
     def two_unions(self, first: A | B, second: B) -> None: ...
     def two_lists(self, first: list[A], second: list[B]) -> None: ...
     def list_and_event(self, many: list[A], single: B) -> None: ...
@@ -225,10 +284,9 @@ REFUSED = {
     "iterator": ["return value", "list[MyEvent]", "ctx.send_event()"],
     "annotated_iterator": ["return value", "list[MyEvent]", "ctx.send_event()"],
     "generator": ["return value", "list[MyEvent]", "ctx.send_event()"],
-    "two_events": ["'first'", "'second'", "ctx.collect_events()"],
-    "two_unions": ["'first'", "'second'", "annotate it with a union"],
+    "two_unions": ["'first' take a union", "with a single class"],
     "two_lists": ["'first'", "'second'", "`list[A | B]`"],
-    "list_and_event": ["'many'", "'single'", "`list[A | B]`"],
+    "list_and_event": ["'many'", "'single'", "Keep the list alone", "step of its own"],
     "collect_one": ["'ev'", "Annotated[list[MyEvent], Collect(...)]"],
     "collect_three": ["'evs'", "cardinality=3", "Collect(Take(n))"],
     "bare_take": ["'evs'", "Take(n=3)", "Collect(Take(n))"],
@@ -256,6 +314,70 @@ def test_every_wrong_signature_is_in_the_table() -> None:
 def test_num_workers_has_to_be_a_whole_number_from_one(num_workers: Any) -> None:
     with pytest.raises(WorkflowValidationError, match=r"Readable\.one: num_workers.*at least 1"):
         step(num_workers=num_workers)(Readable.one)
+
+
+class NoPolicy:
+    next = 3
+
+
+@pytest.mark.parametrize("policy", [3, NoPolicy(), RetryPolicy, lambda: None])
+def test_a_retry_policy_is_an_object_with_a_method_next(policy: Any) -> None:
+    with pytest.raises(WorkflowValidationError, match=r"Readable\.one: retry_policy .*`next`"):
+        step(retry_policy=policy)(Readable.one)
+
+
+class Once:
+    def next(
+        self, elapsed_time: float, attempts: int, error: Exception, *, seed: int | None = None
+    ) -> float | None: ...
+
+
+def test_any_object_with_a_method_next_is_a_retry_policy() -> None:
+    class Local:
+        policy = Once()
+
+        @step(retry_policy=policy)
+        def retried(self, ev: A) -> None: ...
+
+    assert config_of(steps_of(Local)["retried"]).retry_policy is Local.policy
+
+
+@pytest.mark.parametrize("recoveries", [0, -1, True, 1.5, "4", None])
+def test_max_recoveries_has_to_be_a_whole_number_from_one(recoveries: Any) -> None:
+    with pytest.raises(WorkflowValidationError, match=r"handler: max_recoveries.*at least 1"):
+        catch_error(max_recoveries=recoveries)(Readable.handler)
+
+
+@pytest.mark.parametrize("names", ["f", ("f",), {"f"}, [1], 3])
+def test_for_steps_has_to_be_a_list_of_names(names: Any) -> None:
+    with pytest.raises(WorkflowValidationError, match=r"handler: for_steps.*list of step names"):
+        catch_error(for_steps=names)(Readable.handler)
+
+
+class WrongHandler:
+    def other(self, ev: A) -> None: ...
+    def more(self, ev: StepFailedEvent, a: A) -> None: ...
+    def many(self, evs: list[StepFailedEvent]) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"),
+    [
+        ("other", "takes A. Annotate 'ev'"),
+        ("more", "takes StepFailedEvent, A. Annotate 'ev'"),
+        ("many", "takes a list of StepFailedEvent. Annotate 'evs'"),
+    ],
+)
+def test_a_handler_takes_one_failure_and_nothing_else(name: str, takes: str) -> None:
+    with pytest.raises(WorkflowValidationError, match=rf"WrongHandler\.{name}: .*{takes}"):
+        catch_error(vars(WrongHandler)[name])
+
+
+def test_a_handler_is_written_in_its_class() -> None:
+    def free(ev: StepFailedEvent) -> None: ...
+
+    with pytest.raises(WorkflowValidationError, match=r"free: .*Move it into the class"):
+        catch_error(free)
 
 
 @pytest.mark.parametrize("name", ["terminal_event", "reachabilty"])

@@ -5,7 +5,7 @@
     ├── WorkflowConfigurationError      a workflow has no single start or stop event
     ├── WorkflowStepDoesNotExistError   a step was named that the workflow does not have
     ├── WorkflowRuntimeError            a run was used in a way that it does not allow
-    │   └── ResourceError               a resource factory failed (the cause is chained)
+    │   └── ResourceError               a resource was cancelled in its making, or failed to close
     ├── WorkflowTimeoutError            a run took longer than its `timeout`
     ├── WorkflowCancelledByUser         a run was cancelled
     ├── WorkflowDone                    a run is over (kept for code that imports the name)
@@ -13,6 +13,7 @@
     ├── ContextSerdeError               a context can't be written to or read from its fields
     │   ├── EncodingError               a value has no durable form (also a ValueError)
     │   └── DecodingError               a stored field can't be read (also a ValueError)
+    ├── UnreconstructedException        stands for a step's error that can't be made again here
     └── DurabilityError                 everything about runs that outlive their process
         ├── StoreError                  the store did not do what it was asked
         │   ├── StoreUnavailable        no server there, or it stopped answering
@@ -28,6 +29,8 @@
 Each message names the run, the step or the field it is about, and what to do. A step's own
 exception is never wrapped: it is what `await handler` raises.
 """
+
+from typing_extensions import override
 
 __all__ = [
     "ContextSerdeError",
@@ -47,6 +50,7 @@ __all__ = [
     "StoreError",
     "StoreRefused",
     "StoreUnavailable",
+    "UnreconstructedException",
     "WorkflowCancelledByUser",
     "WorkflowConfigurationError",
     "WorkflowDone",
@@ -68,7 +72,7 @@ class WorkflowValidationError(StepwellError):
 
 
 class WorkflowConfigurationError(StepwellError):
-    """A workflow has no single start event, or no single stop event."""
+    """A workflow, or the process around it, is set up in a way that can't work."""
 
 
 class WorkflowStepDoesNotExistError(StepwellError):
@@ -80,7 +84,10 @@ class WorkflowRuntimeError(StepwellError):
 
 
 class ResourceError(WorkflowRuntimeError):
-    """A resource factory failed; `__cause__` is its own exception."""
+    """A resource was cancelled while it was made, or failed to close.
+
+    What a factory raises while it makes the resource is the step's own failure, as it is.
+    """
 
 
 class WorkflowTimeoutError(StepwellError):
@@ -109,6 +116,25 @@ class EncodingError(ContextSerdeError, ValueError):
 
 class DecodingError(ContextSerdeError, ValueError):
     """A stored field can't be read back."""
+
+
+class UnreconstructedException(StepwellError):
+    """Stands for an exception that left its process and can't be made again in this one.
+
+    Its class is not loaded here, or its constructor wants more than a message.
+
+    Args:
+        message: what the exception said.
+        original_type: dotted name of its class.
+    """
+
+    def __init__(self, message: str, original_type: str | None = None) -> None:
+        super().__init__(message)
+        self.original_type = original_type
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r}, original_type={self.original_type!r})"
 
 
 class DurabilityError(StepwellError):

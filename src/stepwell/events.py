@@ -2,32 +2,58 @@
 
 An event takes any keyword. Declared fields are validated as in every Pydantic model; the rest is
 kept in a dictionary and read as attributes or items: `Progress(done=3).done`.
+
+To a type checker, the constructor of a model takes its declared fields alone, unless its class
+names one: `__init__ = Event.__init__` takes any keyword there too.
 """
 
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from datetime import datetime
+from enum import Enum
 from functools import cache
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import (
     AliasChoices,
     BaseModel,
     ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
     PrivateAttr,
     SerializerFunctionWrapHandler,
-    field_serializer,
     model_serializer,
 )
 from typing_extensions import override
 
+from stepwell._exceptions import describe_exception, rebuild_exception
+from stepwell._names import dotted_name, loaded_class
+from stepwell.errors import UnreconstructedException
+
 __all__ = [
+    "CollectionReleaseEvent",
     "DictLikeModel",
     "Event",
+    "EventType",
     "HumanResponseEvent",
+    "IdleReleasedEvent",
     "InputRequiredEvent",
+    "InternalDispatchEvent",
+    "SerializableEvent",
+    "SerializableEventType",
+    "SerializableException",
+    "SerializableOptionalEvent",
+    "SerializableOptionalException",
     "StartEvent",
+    "StepFailedEvent",
+    "StepState",
+    "StepStateChanged",
     "StopEvent",
+    "UnhandledEvent",
+    "UnreconstructedException",
     "WorkflowCancelledEvent",
     "WorkflowFailedEvent",
+    "WorkflowIdleEvent",
     "WorkflowTimedOutEvent",
 ]
 
@@ -51,8 +77,15 @@ class DictLikeModel(BaseModel):
         private = {
             name: params.pop(name) for name in type(self).__private_attributes__.keys() & params
         }
-        dynamic = {name: params.pop(name) for name in params.keys() - declared}
+        is_open = type(self).model_config.get("extra") != "forbid"  # else Pydantic refuses them
+        undeclared = params.keys() - declared if is_open else ()
+        dynamic = {name: params.pop(name) for name in list(params) if name in undeclared}
         super().__init__(**params)
+        if not isinstance(private.get("_data", {}), dict):
+            raise TypeError(
+                f"{type(self).__name__}(_data={private['_data']!r:.80}): this name is taken, for "
+                "the dict of the undeclared values. Give the value another name."
+            )
         for name, value in private.items():
             super().__setattr__(name, value)
         self._data.update(dynamic)
@@ -141,9 +174,78 @@ def _declared_names(cls: type[BaseModel]) -> frozenset[str]:
 class Event(DictLikeModel):
     """What travels between steps. Subclass it; its type decides which steps receive it."""
 
+    __init__ = DictLikeModel.__init__
+
+
+EventType: TypeAlias = type[Event]
+"""A class of events."""
+
+
+def _dump_event(event: Event) -> dict[str, Any]:
+    return {
+        "__is_pydantic": True,
+        "value": event.model_dump(mode="json"),
+        "qualified_name": dotted_name(type(event)),
+    }
+
+
+def _to_event(value: Any) -> Event:
+    match value:
+        case Event():
+            return value
+        case {"value": fields, "qualified_name": name}:
+            return _to_event_class(name).model_validate(fields)
+        case _:
+            raise ValueError(f"{value!r:.80} is neither an event nor the dump of one")
+
+
+def _to_event_class(value: object) -> EventType:
+    cls = loaded_class(value) if isinstance(value, str) else value
+    if isinstance(cls, type) and issubclass(cls, Event):
+        return cls
+    raise ValueError(f"{value!r:.80} names no event class that is loaded: import its module first")
+
+
+def _to_exception(value: object) -> Exception:
+    match value:
+        case Exception():
+            return value
+        case {"exception_type": str(name), "exception_message": str(message)}:
+            return rebuild_exception(name, message)
+        case _:
+            raise ValueError(f"{value!r:.80} is neither an exception nor the dump of one")
+
+
+SerializableEvent: TypeAlias = Annotated[
+    Event, PlainValidator(_to_event), PlainSerializer(_dump_event)
+]
+"""A field that holds an event of any class; its dump names the class."""
+
+SerializableOptionalEvent: TypeAlias = SerializableEvent | None
+"""The same, or None."""
+
+SerializableEventType: TypeAlias = Annotated[
+    EventType, PlainValidator(_to_event_class), PlainSerializer(dotted_name)
+]
+"""A field that holds an event class; its dump is the name."""
+
+SerializableException: TypeAlias = Annotated[
+    Exception, PlainValidator(_to_exception), PlainSerializer(describe_exception)
+]
+"""A field that holds an exception; its dump is the name of the class and the message.
+
+What is loaded from a dump is an exception of that class if it is known here, and can be made of a
+message alone; otherwise an `UnreconstructedException`. Loading imports nothing.
+"""
+
+SerializableOptionalException: TypeAlias = SerializableException | None
+"""The same, or None."""
+
 
 class StartEvent(Event):
     """The input of a run: made from the keywords of `workflow.run(**keywords)`."""
+
+    __init__ = Event.__init__
 
 
 class StopEvent(Event):
@@ -154,6 +256,15 @@ class StopEvent(Event):
     """
 
     _result: Any = PrivateAttr(default=None)
+
+    @classmethod
+    @override
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        if "result" in cls.__pydantic_fields__:
+            raise TypeError(
+                f"{cls.__qualname__}: a StopEvent has a result already, so that no field can have "
+                "that name. Give the field another name, or return StopEvent(result=...)."
+            )
 
     def __init__(self, result: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -173,8 +284,8 @@ class StopEvent(Event):
         dumped: dict[str, Any] = handler(self)
         if self._data:
             dumped["_data"] = self._data
-        if self.result is not None:
-            dumped["result"] = self.result
+        if self._result is not None:
+            dumped["result"] = self._result
         return dumped
 
     @override
@@ -183,8 +294,8 @@ class StopEvent(Event):
             **{name: getattr(self, name) for name in type(self).__pydantic_fields__},
             **self._data,
         }
-        if self.result is not None:
-            shown["result"] = self.result
+        if self._result is not None:
+            shown["result"] = self._result
         inner = ", ".join(f"{name}={value!r}" for name, value in shown.items())
         return f"{type(self).__name__}({inner})"
 
@@ -208,22 +319,106 @@ class WorkflowFailedEvent(StopEvent):
     """The last event of a run that failed: the step, its exception, how often it was tried."""
 
     step_name: str
-    exception: Exception
+    exception: SerializableException
     attempts: int | None = None
     elapsed_seconds: float | None = None
 
-    @field_serializer("exception")
-    def _exception_as_text(self, error: Exception) -> dict[str, str]:
-        cls = type(error)
-        return {
-            "exception_type": f"{cls.__module__}.{cls.__qualname__}",
-            "exception_message": str(error),
-        }
+
+class IdleReleasedEvent(StopEvent):
+    """The last event of a run that left its process because it waits for something outside."""
+
+
+class StepFailedEvent(Event):
+    """What a `catch_error` step takes: a step failed for good.
+
+    Args:
+        step_name: the step.
+        input_event: the event that it was given.
+        exception: what it raised the last time.
+        attempts: how often it was tried.
+        elapsed_seconds: since its first attempt began.
+        failed_at: when it gave up, in UTC.
+    """
+
+    step_name: str
+    input_event: SerializableEvent
+    exception: SerializableException
+    attempts: int
+    elapsed_seconds: float
+    failed_at: datetime
+
+
+class CollectionReleaseEvent(Event):
+    """The events that a collecting step has been waiting for, in one piece.
+
+    Args:
+        events: what was collected.
+        stream_id: the list that the events belong to.
+        binding_id: the parameter of the step that takes them.
+    """
+
+    events: list[SerializableEvent] = Field(default_factory=list[Event])
+    stream_id: str = ""
+    binding_id: str = ""
 
 
 class InputRequiredEvent(Event):
     """Published to whoever reads the stream of a run: a human is asked for something."""
 
+    __init__ = Event.__init__
+
 
 class HumanResponseEvent(Event):
     """Comes from outside a run, as the answer to an `InputRequiredEvent`."""
+
+    __init__ = Event.__init__
+
+
+class InternalDispatchEvent(Event):
+    """What the engine tells of itself; in the stream of a run only with `expose_internal=True`."""
+
+
+class WorkflowIdleEvent(InternalDispatchEvent):
+    """Nothing runs and nothing is queued: the run waits for an event or for time to pass."""
+
+
+class UnhandledEvent(InternalDispatchEvent):
+    """An event that no step takes.
+
+    Args:
+        event_type: name of its class.
+        qualified_name: name of its class with the module.
+        step_name: the step it was sent to, if it was sent to one.
+        idle: whether the run has nothing else to do.
+    """
+
+    event_type: str
+    qualified_name: str
+    step_name: str | None = None
+    idle: bool
+
+
+class StepState(Enum):
+    """What a step does with an event."""
+
+    PREPARING = "preparing"
+    RUNNING = "running"
+    NOT_RUNNING = "not_running"
+
+
+class StepStateChanged(InternalDispatchEvent):
+    """A step took an event from its queue, is done with it, or has to let it wait.
+
+    Args:
+        name: of the step.
+        step_state: what it does now.
+        worker_id: which of its workers; `"<enqueued>"` while the event waits for one.
+        input_event_name: class of the event that it takes.
+        output_event_name: class of the event that it returned.
+    """
+
+    name: str
+    step_state: StepState
+    worker_id: str
+    input_event_name: str
+    output_event_name: str | None = None

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Generator
 from typing import Any, Generic, Protocol, cast
 
+from stepwell._deprecations import warn_once
 from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.stream import EventStream
 from stepwell.context.context import Context
-from stepwell.events import Event, StopEvent
+from stepwell.events import Event, StopEvent, WorkflowCancelledEvent
 from stepwell.types import RunResultT
 
 __all__ = ["Execution", "WorkflowHandler"]
@@ -76,13 +77,23 @@ class WorkflowHandler(Generic[RunResultT]):
         """Return the last event of the run, None before it."""
         return self._execution.outcome().event if self.is_done() else None
 
-    async def stop_event_result(self) -> RunResultT:
-        """Wait for the end, and return the result."""
-        return await self._wait()
+    async def stop_event_result(self) -> StopEvent:
+        """Wait for the end, and return the last event of the run.
 
-    def stream_events(self) -> AsyncIterator[Event]:
-        """Read what the steps wrote to the stream, from the first event to the StopEvent."""
-        return self._execution.stream.read()
+        Raises:
+            BaseException: the error that ended the run.
+        """
+        await self._wait()
+        return cast("StopEvent", self._execution.outcome().event)
+
+    def stream_events(self, expose_internal: bool = False) -> AsyncIterator[Event]:
+        """Read what the steps wrote to the stream, from the first event to the StopEvent.
+
+        Args:
+            expose_internal: read also what the engine tells of its work, from now on: which step
+                starts and stops, that nobody takes an event, that the run is idle.
+        """
+        return self._execution.stream.read(internal=expose_internal)
 
     async def send_event(self, event: Event, step: str | None = None) -> None:
         """Give an event to the run; with a checkpointer, it is durable when this returns.
@@ -104,6 +115,35 @@ class WorkflowHandler(Generic[RunResultT]):
         if not self.is_done():
             self._execution.cancel()
             await asyncio.wait([self._execution.ended], timeout=timeout)
+
+    # --- deprecated: what a handler could do while it was a future ---
+
+    def done(self) -> bool:
+        """Whether the run is over. Deprecated: call `is_done()`."""
+        warn_once("WorkflowHandler.done()", "call is_done()")
+        return self.is_done()
+
+    def cancelled(self) -> bool:
+        """Whether the run was cancelled. Deprecated: look at `get_stop_event()`."""
+        warn_once("WorkflowHandler.cancelled()", "look at get_stop_event()")
+        return isinstance(self.get_stop_event(), WorkflowCancelledEvent)
+
+    def exception(self) -> BaseException | None:
+        """Return the error that ended the run. Deprecated: await the handler.
+
+        Raises:
+            asyncio.InvalidStateError: the run is not over.
+        """
+        warn_once("WorkflowHandler.exception()", "await the handler, which raises it")
+        if not self.is_done():
+            raise asyncio.InvalidStateError(f"run {self.run_id!r} is not over")
+        return self._execution.outcome().error
+
+    def cancel(self) -> None:
+        """Cancel the run, and don't wait for it. Deprecated: await `cancel_run()`."""
+        warn_once("WorkflowHandler.cancel()", "await cancel_run()")
+        if not self.is_done():
+            self._execution.cancel()
 
     def __str__(self) -> str:
         if not self.is_done():

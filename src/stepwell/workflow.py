@@ -1,32 +1,42 @@
 """Workflows: classes of steps."""
 
+import asyncio
 import logging
 import secrets
 import string
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from inspect import isclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from stepwell._engine import graph
 from stepwell._engine.plan import Plan, make_plan
 from stepwell._engine.state import RunState, StepQueue
 from stepwell._engine.ticks import RunResumed, RunStarted
+from stepwell._names import kind_of
+from stepwell._runtime.admission import Admission
 from stepwell._runtime.commits import Durability
+from stepwell._runtime.names import check_name_is_free, take_name
 from stepwell._runtime.planning import Program, bind_steps
 from stepwell._runtime.port import RunPort
 from stepwell._runtime.runner import Runner
-from stepwell._serialization import DEFAULT_TYPES, Codec, TypeRegistry, type_name
+from stepwell._serialization import DEFAULT_TYPES, Codec, TypeRegistry, namespaces_of, type_name
 from stepwell.context.context import Context
-from stepwell.context.state_store import infer_state_type
+from stepwell.context.serializers import BaseSerializer, check_serializer
+from stepwell.context.state_models import DictState, most_derived
 from stepwell.decorators import (
     StepConfig,
     StepFunction,
     WorkflowGraphCheck,
+    check_own_steps,
+    check_step,
+    check_step_name,
     config_of,
     steps_of,
 )
@@ -42,7 +52,9 @@ from stepwell.errors import (
 )
 from stepwell.events import Event, StartEvent, StopEvent
 from stepwell.handler import WorkflowHandler
-from stepwell.resource import ResourceManager
+from stepwell.plugins import BasicRuntime, get_current_runtime
+from stepwell.resource import ResourceManager, validate_configs
+from stepwell.resource import validate_resources as make_resources
 
 __all__ = ["Workflow", "WorkflowMeta"]
 
@@ -59,6 +71,8 @@ class WorkflowMeta(type):
     def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
         super().__init__(name, bases, namespace)
         cls._step_functions = {}
+        root = next(base for base in reversed(cls.__mro__) if isinstance(base, WorkflowMeta))
+        check_own_steps(cls, root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +90,14 @@ class Workflow(metaclass=WorkflowMeta):
         timeout: how long a run may work, in seconds; None for ever. Waiting for an event from
             outside does not count.
         disable_validation: start runs without looking at the graph of the steps.
+        verbose: say on the terminal, or in the log `stepwell.verbose`, what the steps do.
         resource_manager: where the resources of the steps live; one of its own by default.
+        num_concurrent_runs: how many runs of this instance go on at once; the others wait for
+            their turn. None for all.
+        runtime: kept for programs that name one; see `stepwell.plugins`.
         workflow_name: what stored runs know it by; by default its module and class.
         skip_graph_checks: names of graph checks to leave out.
+        serializer: kept for programs that name one; `ctx.to_dict(serializer=...)` uses one.
         checkpointer: where runs are made durable: a checkpointer, or the URL of a store.
         durability: when a step boundary becomes durable, if not as the checkpointer says: "sync",
             "async" or "exit".
@@ -91,6 +110,10 @@ class Workflow(metaclass=WorkflowMeta):
     # Class attributes, so that a class which forgets `super().__init__()` works with the defaults.
     _timeout: float | None = None
     _disable_validation: bool = False
+    _verbose: bool = False
+    _admission: Admission | None = None
+    _runtime: BasicRuntime | None = None
+    _serializer: BaseSerializer | None = None
     _resources: ResourceManager | None = None
     _workflow_name: str | None = None
     _skip_graph_checks: frozenset[str] = frozenset()
@@ -100,26 +123,39 @@ class Workflow(metaclass=WorkflowMeta):
     _validated: Program | None = None
     _codec: ClassVar["_CodecOfSteps | None"] = None
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  the interface
         self,
         timeout: float | None = None,
         disable_validation: bool = False,
+        verbose: bool = False,
         resource_manager: ResourceManager | None = None,
+        num_concurrent_runs: int | None = None,
+        runtime: BasicRuntime | None = None,
         workflow_name: str | None = None,
         skip_graph_checks: Collection[WorkflowGraphCheck] | None = None,
+        serializer: BaseSerializer | None = None,
+        *,
         checkpointer: Checkpointer | str | None = None,
         durability: str | None = None,
     ) -> None:
-        self._timeout = timeout
-        self._disable_validation = disable_validation
-        self._resources = resource_manager
-        self._workflow_name = workflow_name
-        self._skip_graph_checks = _checked_names(skip_graph_checks or ())
+        self._timeout = _checked_timeout(timeout)
+        self._disable_validation = _checked_flag("disable_validation", disable_validation)
+        self._verbose = _checked_flag("verbose", verbose)
+        self._runtime = _checked_runtime(get_current_runtime() if runtime is None else runtime)
+        if serializer is not None:
+            self._serializer = check_serializer(serializer, "serializer")
+        self._admission = Admission(_checked_limit(num_concurrent_runs))
+        self._resources = _checked_manager(resource_manager)
+        self._workflow_name = _checked_name(workflow_name)
+        self._skip_graph_checks = _checked_names(
+            () if skip_graph_checks is None else skip_graph_checks
+        )
         if checkpointer is not None:
             find_checkpointer(checkpointer).attach(self, durability=durability)
         elif durability is not None:
             raise WorkflowValidationError(
-                f"durability={durability!r} means nothing without checkpointer=..."
+                f"durability={durability!r} means nothing without a checkpointer. Give one with "
+                f"checkpointer=..., or leave it out."
             )
         configs = self._configs()
         graph.start_event_class(self.workflow_name, configs)
@@ -132,14 +168,28 @@ class Workflow(metaclass=WorkflowMeta):
         Raises:
             WorkflowValidationError: it is not decorated, or the name is taken.
         """
-        name = func.__name__
+        name = getattr(func, "__name__", repr(func))
         if not isinstance(getattr(func, "_step_config", None), StepConfig):
-            raise WorkflowValidationError(f"{name} is no step: decorate it with @step first")
+            raise WorkflowValidationError(
+                f"{cls.__name__}.add_step(): {name} is no step: decorate it with @step first"
+            )
+        check_step_name(cls, name, Workflow)
+        check_step(func, is_method=False)
         if name in steps_of(cls):
             raise WorkflowValidationError(
                 f"{cls.__name__} has a step {name!r} already: give the function another name"
             )
         cls._step_functions[name] = func  # pyright: ignore[reportPrivateUsage]  the metaclass made it
+
+    @property
+    def runtime(self) -> BasicRuntime:
+        """What runs the workflow, for programs that ask."""
+        return self._runtime or get_current_runtime()
+
+    @property
+    def serializer(self) -> BaseSerializer | None:
+        """The serializer that was given, if one was."""
+        return self._serializer
 
     @property
     def workflow_name(self) -> str:
@@ -161,8 +211,14 @@ class Workflow(metaclass=WorkflowMeta):
         """All event classes that the steps name."""
         return graph.event_classes(self._configs())
 
-    def validate(self) -> bool:
+    def validate(
+        self, *, validate_resource_configs: bool = True, validate_resources: bool = False
+    ) -> bool:
         """Check the graph of the steps.
+
+        Args:
+            validate_resource_configs: read the files that `ResourceConfig` parameters name, too.
+            validate_resources: make all resources, too; not from inside an event loop.
 
         Returns:
             Whether a run may wait for a human: a step asks for input, or takes an answer.
@@ -173,7 +229,30 @@ class Workflow(metaclass=WorkflowMeta):
         """
         configs = self._configs()
         graph.validate_graph(self.workflow_name, configs, skip=self._skip_graph_checks)
+        for step, config in configs.items():
+            if validate_resource_configs:
+                self._check_resources(step, partial(validate_configs, config.resources))
+            if validate_resources and config.resources:
+                self._check_outside_loop()
+                making = partial(make_resources, config.resources, self._resource_manager())
+                self._check_resources(step, lambda making=making: asyncio.run(making()))
         return graph.is_human_in_the_loop(configs)
+
+    def _check_outside_loop(self) -> None:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise WorkflowValidationError(
+                f"{self.workflow_name}: validate(validate_resources=True) makes the resources in "
+                f"an event loop of its own, and one is running here. Call it before asyncio.run()."
+            )
+
+    def _check_resources(self, step: str, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except Exception as error:
+            raise WorkflowValidationError(
+                f"{self.workflow_name}: step {step!r}: {error}"
+            ) from error
 
     def run(
         self, ctx: Context[Any] | None = None, start_event: StartEvent | None = None, **kwargs: Any
@@ -195,12 +274,19 @@ class Workflow(metaclass=WorkflowMeta):
             WorkflowRuntimeError: the keywords do not make a start event.
             ContextStateError: a run is going on with this context.
             ValueError: `start_event` is no StartEvent.
+            RuntimeError: there is no running event loop; or, without a checkpointer, a run of this
+                name is going on in this process.
         """
-        run_id: str | None = kwargs.pop("run_id", None)
+        run_id = _checked_run_id(kwargs.pop("run_id", None))
+        _check_context(ctx)
         program = self._ready_program()
-        given, ctx = ctx, ctx or Context(self)
+        given, ctx = ctx, Context(self) if ctx is None else ctx
         _check_free(ctx)
         event = None if ctx.is_running else self._start_event(start_event, kwargs)
+        self._check_in_loop()
+        durability = self._durable_as(program)
+        if run_id is not None and durability is None:
+            check_name_is_free(run_id)
         _adopt(ctx, program.plan)
         make_runner = partial(
             Runner,
@@ -208,12 +294,12 @@ class Workflow(metaclass=WorkflowMeta):
             ctx.internals,
             resources=self._resource_manager().open_run(),
             timeout=self._timeout,
+            verbose=self._verbose,
         )
-        durability = self._durable_as(program)
+        tick = RunStarted(event) if event else RunResumed(time.time())
         if durability is None:
             runner = make_runner(run_id=run_id or _random_id())
-            ctx.internals.port = RunPort(runner)
-            runner.go(runner.begin(RunStarted(event) if event else RunResumed()))
+            self._begin_here(ctx, runner, tick)
             return WorkflowHandler(self.workflow_name, ctx, runner)
         digest = input_digest(program.plan, event, ctx)
         request = Request(
@@ -223,9 +309,35 @@ class Workflow(metaclass=WorkflowMeta):
             reuse=given is None,
             check=partial(loader.check, program.plan),
         )
-        beginning = Beginning(event, new_id=f"{digest}~{secrets.token_hex(5)}")
+        beginning = Beginning(tick, new_id=f"{digest}~{secrets.token_hex(5)}")
         execution = DurableExecution(ctx.internals, make_runner, durability, request, beginning)
+        self._admit(execution.begin, execution.ended)
         return WorkflowHandler(self.workflow_name, ctx, execution)
+
+    def _check_in_loop(self) -> None:
+        """Raise before anything has begun."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{self.workflow_name}: run() found no running event loop. Call it in an async "
+                f"function, and that with asyncio.run(...)."
+            ) from None
+
+    def _begin_here(self, ctx: Context[Any], runner: Runner, tick: RunStarted | RunResumed) -> None:
+        """Begin a run that no checkpointer knows of."""
+        take_name(runner.run_id, runner.ended)
+        ctx.internals.port = RunPort(runner)
+        begin = partial(runner.go, runner.begin(tick))
+        if not self._admit(begin, runner.ended):
+            runner.wait_turn()
+
+    def _admit(self, begin: Callable[[], None], ended: asyncio.Future[None]) -> bool:
+        """Begin a run, or let it wait for its turn; return whether it began."""
+        if self._admission is None:
+            begin()
+            return True
+        return self._admission.enter(begin, ended)
 
     def __stepwell_plan__(self) -> Plan:
         """Which step takes which event."""
@@ -234,8 +346,11 @@ class Workflow(metaclass=WorkflowMeta):
     def _ready_program(self) -> Program:
         """The steps, once their graph was found to be valid."""
         program = self._bound_program()
-        if not (self._disable_validation or self._validated is program):
-            self.validate()
+        if self._validated is not program:
+            if self._disable_validation:
+                graph.validate_handlers(self.workflow_name, self._configs())
+            else:
+                self.validate()
             self._validated = program
         return program
 
@@ -264,8 +379,11 @@ class Workflow(metaclass=WorkflowMeta):
         functions = steps_of(type(self))
         if self._program is None or list(self._program.steps) != list(functions):
             configs = {name: config_of(function) for name, function in functions.items()}
-            state_type = infer_state_type(one.context_state_type for one in configs.values())
-            plan = make_plan(self.workflow_name, configs, self._codec_of_class(), state_type)
+            state_type = most_derived(one.context_state_type for one in configs.values())
+            codec = self._codec_of_class()
+            for namespace in namespaces_of(self):
+                codec.types.register_namespace(namespace)
+            plan = make_plan(self.workflow_name, configs, codec, state_type)
             self._program = Program(plan, bind_steps(functions, self._bind))
         return self._program
 
@@ -299,8 +417,15 @@ class Workflow(metaclass=WorkflowMeta):
     def _start_event(self, event: StartEvent | None, fields: dict[str, Any]) -> StartEvent:
         if event is not None:
             if not isinstance(event, StartEvent):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
-                kind = type(event).__name__
-                raise ValueError(f"start_event must be a StartEvent, not {kind}")
+                raise ValueError(
+                    f"start_event must be a StartEvent, not {kind_of(event)}: give an instance of "
+                    f"{self.start_event_class.__name__}"
+                )
+            if not any(graph.accepts(config, type(event)) for config in self._configs().values()):
+                raise ValueError(
+                    f"{self.workflow_name}: no step takes {type(event).__name__}, so that the run "
+                    f"would never begin: give start_event an {self.start_event_class.__name__}"
+                )
             if fields:
                 log.warning("run(start_event=...) ignores the keywords %s", ", ".join(fields))
             return event
@@ -310,7 +435,7 @@ class Workflow(metaclass=WorkflowMeta):
         except ValidationError as error:
             raise WorkflowRuntimeError(
                 f"{self.workflow_name}: run() can't make its {cls.__name__} of the keywords "
-                f"{sorted(fields)}: {error}"
+                f"{sorted(fields)}: {_fields_of(error)}. Correct these keywords of run()."
             ) from error
 
 
@@ -322,6 +447,42 @@ def _register_signature(types: TypeRegistry, config: StepConfig) -> None:
         config.context_state_type,
     ):
         types.register_annotation(annotation)
+
+
+def _fields_of(error: ValidationError) -> str:
+    """What is wrong with which field, in one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc'])) or 'all of them'}: {one['msg']}"
+        for one in error.errors(include_url=False)
+    )
+
+
+def _check_context(ctx: object) -> None:
+    """Refuse anything else, above all a start event that stands first.
+
+    Raises:
+        WorkflowRuntimeError: naming what was given.
+    """
+    if not isinstance(ctx, Context | None):
+        raise WorkflowRuntimeError(
+            f"run() was given {kind_of(ctx)} as its ctx, which must be a Context. The first event "
+            f"goes in with start_event=..., its fields with their names; a map of to_dict() is "
+            f"read with Context.from_dict(workflow, map)."
+        )
+
+
+def _checked_run_id(run_id: Any) -> str | None:
+    """Each store says for itself which characters it takes.
+
+    Raises:
+        ValueError: it is no text, or an empty one.
+    """
+    if run_id is None or (isinstance(run_id, str) and run_id):
+        return run_id
+    raise ValueError(
+        f"run id {run_id!r} can't be used: take 1 to 200 of A-Z a-z 0-9 _ . : ~ @ / -, or leave it "
+        f"out"
+    )
 
 
 def _check_free(ctx: Context[Any]) -> None:
@@ -355,20 +516,82 @@ def _adopt(ctx: Context[Any], plan: Plan) -> None:
         for name in plan.steps:
             internals.run.queues.setdefault(name, StepQueue())
     else:
+        _check_state(ctx.store.state_type, plan)
         internals.run = RunState.of_steps(list(plan.steps))
     internals.plan = plan
     internals.run.changed = None
     internals.store.track(None)
 
 
+def _check_state(state_type: type[BaseModel], plan: Plan) -> None:
+    """A state without declared fields is for every step; any other is for those that know it."""
+    if plan.state_type is not DictState and not issubclass(state_type, plan.state_type):
+        raise ContextStateError(
+            f"the context holds a {state_type.__name__}, but the steps of {plan.workflow!r} share "
+            f"a {plan.state_type.__name__}: make the context for this workflow, and set what it "
+            f"takes over with ctx.store.set()"
+        )
+
+
 def _random_id() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(10))
 
 
-def _checked_names(names: Collection[str]) -> frozenset[str]:
-    unknown = sorted(set(names) - set(graph.GRAPH_CHECKS))
-    if unknown:
+def _checked_timeout(timeout: object) -> float | None:
+    if timeout is None:
+        return None
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if is_number and cast("float", timeout) >= 0:
+        return cast("float", timeout)
+    raise WorkflowValidationError(f"timeout is {timeout!r}: give seconds, or None for no limit")
+
+
+def _checked_flag(option: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise WorkflowValidationError(f"{option} is {value!r}: give True or False")
+
+
+def _checked_manager(manager: object) -> ResourceManager | None:
+    if isinstance(manager, ResourceManager | None):
+        return manager
+    raise WorkflowValidationError(
+        f"resource_manager is {kind_of(manager)}: give a ResourceManager(), or leave it out"
+    )
+
+
+def _checked_name(name: object) -> str | None:
+    if name is None or (isinstance(name, str) and name):
+        return name
+    raise WorkflowValidationError(f"workflow_name is {name!r}: give a text, or leave it out")
+
+
+def _checked_runtime(runtime: object) -> BasicRuntime:
+    if isinstance(runtime, BasicRuntime):
+        return runtime
+    raise WorkflowValidationError(
+        f"runtime is {runtime!r:.80}: give a BasicRuntime of stepwell.plugins, or leave it out. "
+        f"To make runs durable give checkpointer=..."
+    )
+
+
+def _checked_limit(limit: object) -> int | None:
+    if limit is None or (type(limit) is int and limit > 0):
+        return limit
+    raise WorkflowValidationError(
+        f"num_concurrent_runs is {limit!r}: give a whole number of at least 1, or None for no limit"
+    )
+
+
+def _checked_names(names: Any) -> frozenset[str]:
+    known = ", ".join(graph.GRAPH_CHECKS)
+    if isinstance(names, str) or not isinstance(names, Collection):
         raise WorkflowValidationError(
-            f"skip_graph_checks has {', '.join(unknown)}; there are {', '.join(graph.GRAPH_CHECKS)}"
+            f"skip_graph_checks is {names!r}: give a set of these names: {known}"
         )
-    return frozenset(names)
+    checks = cast("Collection[Any]", names)
+    if unknown := [repr(name) for name in checks if name not in graph.GRAPH_CHECKS]:
+        raise WorkflowValidationError(
+            f"skip_graph_checks has {', '.join(unknown)}: choose from {known}"
+        )
+    return frozenset(checks)

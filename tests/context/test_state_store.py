@@ -9,12 +9,12 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stepwell._engine.ledger import Writes
+from stepwell.context.state_models import most_derived
 from stepwell.context.state_store import (
     MAX_DEPTH,
     DictState,
     InMemoryStateStore,
     StateStore,
-    infer_state_type,
 )
 from stepwell.events import Event
 
@@ -164,6 +164,16 @@ async def test_who_holds_an_older_container_does_not_see_a_set(store: Store) -> 
     await store.set("a.b", 2)
     assert before["b"] == 1
     assert (await store.get("a"))["shared"] is before["shared"]
+
+
+async def test_a_state_that_somebody_holds_is_copied_once_not_at_each_write(store: Store) -> None:
+    held = await store.get("")
+    await store.set("a", 1)
+    written = store.cell.state
+    await store.set("b", 2)
+    await store.increment("n")
+    assert store.cell.state is written
+    assert written is not held
 
 
 async def test_fields_and_extras_of_an_event_in_the_state_can_be_set(store: Store) -> None:
@@ -556,10 +566,10 @@ def test_excluded_fields_and_cached_properties_are_not_stored() -> None:
 
 
 def test_the_most_derived_class_that_steps_name_is_the_state() -> None:
-    assert infer_state_type([]) is DictState
-    assert infer_state_type([None, Counted, None]) is Counted
-    assert infer_state_type([Counted, CountedMore, Counted]) is CountedMore
-    assert infer_state_type([CountedMore, Counted]) is CountedMore
+    assert most_derived([]) is DictState
+    assert most_derived([None, Counted, None]) is Counted
+    assert most_derived([Counted, CountedMore, Counted]) is CountedMore
+    assert most_derived([CountedMore, Counted]) is CountedMore
 
 
 def test_a_class_that_joins_two_siblings_is_the_state() -> None:
@@ -569,9 +579,9 @@ def test_a_class_that_joins_two_siblings_is_the_state() -> None:
     class Both(CountedMore, Left):
         pass
 
-    assert infer_state_type([Left, CountedMore, Both]) is Both
+    assert most_derived([Left, CountedMore, Both]) is Both
 
 
 def test_unrelated_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="compatible inheritance hierarchy"):
-        infer_state_type([Counted, Strict])
+        most_derived([Counted, Strict])

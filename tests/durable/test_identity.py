@@ -371,7 +371,7 @@ class TimeoutError(Exception):  # noqa: A001  users do that
         (ValueError("gone wrong"), ValueError, "^gone wrong$"),
         (WorkflowTimeoutError("too slow"), WorkflowTimeoutError, "^too slow$"),
         (Peculiar(7, "gone wrong"), RunFailed, r"'the-run'.*'only'.*Peculiar: gone wrong \(7\)"),
-        (TimeoutError("mine"), RunFailed, "'the-run'.*'only'.*TimeoutError: mine"),
+        (TimeoutError("mine"), TimeoutError, "^mine$"),
         (UnicodeDecodeError("utf-8", b"", 0, 1, "why"), RunFailed, "UnicodeDecodeError.*why"),
     ],
 )

@@ -8,11 +8,14 @@ import pytest
 
 from stepwell._engine.graph import (
     GRAPH_CHECKS,
+    elements,
     event_classes,
+    handlers_of,
     is_human_in_the_loop,
     start_event_class,
     stop_event_class,
     validate_graph,
+    validate_handlers,
 )
 from stepwell.decorators import StepConfig
 from stepwell.errors import WorkflowConfigurationError, WorkflowValidationError
@@ -21,6 +24,7 @@ from stepwell.events import (
     HumanResponseEvent,
     InputRequiredEvent,
     StartEvent,
+    StepFailedEvent,
     StopEvent,
 )
 
@@ -84,6 +88,17 @@ def gathers(accepted: type[Event], *returned: type[Event], **options: Any) -> St
     return takes(accepted, *returned, collection_param=("evs", (accepted,)), **options)
 
 
+def joins(*parameters: tuple[str, type[Event]], returns: type[Event], **options: Any) -> StepConfig:
+    """A step that waits for one event in each of several parameters."""
+    accepted = [cls for _, cls in parameters]
+    return takes(accepted, returns, collect_params=list(parameters), **options)
+
+
+def handles(*returned: type[Event], steps: list[str] | None = None) -> StepConfig:
+    """A handler of the failures of these steps, or of the rest."""
+    return takes(StepFailedEvent, *returned, role="catch_error", catch_error_for_steps=steps)
+
+
 BEGIN = {"begin": takes(StartEvent, A, StopEvent)}
 
 
@@ -140,6 +155,28 @@ def test_a_human_is_in_the_loop_where_one_is_asked_or_answers(
     assert is_human_in_the_loop(steps) is expected
 
 
+def test_a_list_may_hold_whatever_its_step_may_return() -> None:
+    assert elements(takes(A, C, fans_out=[B])) == (C, B)
+    assert elements(takes(A, C)) == ()
+
+
+@pytest.mark.parametrize(
+    ("handlers", "expected"),
+    [
+        ({}, {}),
+        ({"h": handles()}, {"f": "h", "g": "h"}),
+        ({"h": handles(steps=["g"])}, {"g": "h"}),
+        ({"h": handles(steps=[])}, {}),
+        ({"h": handles(), "i": handles(steps=["g"])}, {"f": "h", "g": "i"}),
+        ({"i": handles(steps=["g"]), "h": handles()}, {"f": "h", "g": "i"}),
+    ],
+)
+def test_the_handler_that_names_a_step_comes_before_the_one_for_the_rest(
+    handlers: Steps, expected: dict[str, str]
+) -> None:
+    assert handlers_of({"f": takes(StartEvent, A), "g": takes(A), **handlers}) == expected
+
+
 # --- checks ---
 
 VALID: dict[str, Steps] = {
@@ -174,6 +211,55 @@ VALID: dict[str, Steps] = {
         "again": gathers(A, fans_out=[B]),
         "g": gathers(B, StopEvent),
     },
+    "join of what the list may hold": {
+        "f": takes(StartEvent, C, fans_out=[B]),
+        "b": takes(B),
+        "g": gathers(C, StopEvent),
+    },
+    "two events at the top": {
+        "f": takes(StartEvent, A, B),
+        "j": joins(("a", A), ("b", B), returns=StopEvent),
+    },
+    "two events in a stream, which goes on": {
+        "f": takes(StartEvent, fans_out=[A, B]),
+        "j": joins(("a", A), ("b", B), returns=C),
+        "g": gathers(C, StopEvent),
+    },
+    "two events of one class": {
+        "f": takes(StartEvent, A),
+        "j": joins(("one", A), ("two", A), returns=StopEvent),
+    },
+    "two events, one a subclass": {
+        "f": takes(StartEvent, ASub, B),
+        "j": joins(("a", A), ("b", B), returns=StopEvent, accept_event_subclasses=True),
+    },
+    "two events, one from a gathered stream": {
+        "f": takes(StartEvent, B),
+        "m": takes(StartEvent, fans_out=[A]),
+        "g": gathers(A, C),
+        "j": joins(("c", C), ("b", B), returns=StopEvent),
+    },
+    "two events from a stream in a stream, gathered": {
+        "f": takes(StartEvent, fans_out=[A]),
+        "m": takes(A, fans_out=[B]),
+        "g": gathers(B, C),
+        "j": joins(("a", A), ("c", C), returns=C),
+        "end": gathers(C, StopEvent),
+    },
+    "failure handled": {**BEGIN, "g": takes(A), "h": handles(StopEvent)},
+    "failure handled at its level": {
+        "f": takes(StartEvent, fans_out=[A]),
+        "m": takes(A, B),
+        "h": handles(C, steps=["m"]),
+        "j": joins(("b", B), ("c", C), returns=B),
+        "g": gathers(B, StopEvent),
+    },
+    "failure of a gathering step handled outside of the stream": {
+        "f": takes(StartEvent, B, fans_out=[A]),
+        "g": gathers(A, StopEvent),
+        "h": handles(C, steps=["g"]),
+        "j": joins(("b", B), ("c", C), returns=StopEvent),
+    },
     "join of subclasses": {
         "f": takes(StartEvent, fans_out=[ASub]),
         "g": gathers(A, StopEvent, accept_event_subclasses=True),
@@ -194,8 +280,8 @@ INVALID: dict[str, tuple[Steps, list[str]]] = {
     ),
     "join of an event outside the stream": (
         {
-            "f": takes(StartEvent, A),
-            "m": takes(A, C, fans_out=[B]),
+            "f": takes(StartEvent, A, C),
+            "m": takes(A, fans_out=[B]),
             "b": takes(B),
             "g": gathers(C, StopEvent),
         },
@@ -212,6 +298,83 @@ INVALID: dict[str, tuple[Steps, list[str]]] = {
     "join of subclasses not wanted": (
         {"f": takes(StartEvent, fans_out=[ASub]), "g": gathers(A, StopEvent)},
         ["'g'", JOIN],
+    ),
+    "events of two levels": (
+        {
+            "f": takes(StartEvent, fans_out=[A]),
+            "m": takes(A, fans_out=[B]),
+            "j": joins(("one", A), ("two", B), returns=StopEvent),
+        },
+        [
+            "'j'",
+            "'one' (A) in the streams of step 'f'",
+            "'two' (B) in the streams of step 'm'",
+            "`list[MyEvent]`",
+        ],
+    ),
+    "events of a stream and of the top": (
+        {
+            "f": takes(StartEvent, B),
+            "m": takes(StartEvent, fans_out=[A]),
+            "j": joins(("a", A), ("b", B), returns=StopEvent),
+        },
+        ["'a' (A) in the streams of step 'm'", "'b' (B) at the top"],
+    ),
+    "events of two levels, each twice": (
+        {
+            "f": takes(StartEvent, B),
+            "m": takes(StartEvent, fans_out=[A]),
+            "n": takes(StartEvent, fans_out=[A]),
+            "j": joins(("a", A), ("b", B), returns=StopEvent),
+        },
+        ["in the streams of step 'm' and in the streams of step 'n'"],
+    ),
+    "join of a subclass not wanted": (
+        {
+            "f": takes(StartEvent, ASub, B),
+            "j": joins(("a", A), ("b", B), returns=StopEvent),
+        },
+        ["consumed but never produced", "A (by step 'j')"],
+    ),
+    "handler in a stream, and the top": (
+        {
+            "f": takes(StartEvent, B, fans_out=[A]),
+            "s": takes(StartEvent, C),
+            "m": takes([A, B]),
+            "h": handles(ASub, steps=["m"]),
+            "b": takes(StartEvent, fans_out=[B]),
+            "j": joins(("c", C), ("b", ASub), returns=StopEvent),
+            "k": joins(("c", C), ("b", A), returns=StopEvent),
+        },
+        ["'k'", "'c' (C) at the top", "'b' (A) in the streams of step 'f'"],
+    ),
+    "stop event joined": (
+        {"f": takes(StartEvent, StopEvent, A), "g": joins(("a", A), ("s", StopEvent), returns=A)},
+        ["'g'", "'s'", "StopEvent", "Use another event class"],
+    ),
+    "no event returned": (
+        {"f": takes(StartEvent, StopEvent), "g": StepConfig([StartEvent], "ev", [int, NoneType])},
+        ["no event", "int (by step 'g')", "derived from Event"],
+    ),
+    "two handlers of the rest": (
+        {**BEGIN, "g": takes(A), "h": handles(), "i": handles()},
+        ["'h', 'i'", "for_steps=[...]"],
+    ),
+    "handler of no step": (
+        {**BEGIN, "g": takes(A), "h": handles(steps=["nope"])},
+        ["'h'", "'nope'", "no such step", "'begin', 'g', 'h'"],
+    ),
+    "handler of a handler": (
+        {**BEGIN, "g": takes(A), "h": handles(steps=["i"]), "i": handles()},
+        ["'h'", "'i'", "a handler itself"],
+    ),
+    "step handled twice": (
+        {**BEGIN, "g": takes(A), "h": handles(steps=["g"]), "i": handles(steps=["g"])},
+        ["'g'", "'h' and 'i'", "Name it once"],
+    ),
+    "failure taken by a plain step": (
+        {**BEGIN, "g": takes(A), "h": takes(StepFailedEvent)},
+        ["[reachability]", ": h\n"],
     ),
     "stop event taken": (
         {"f": takes(StartEvent, StopEvent), "g": takes(StopEvent)},
@@ -260,6 +423,23 @@ def test_an_unsound_graph_is_refused_with_workflow_step_and_remedy(
         validate_graph("W", steps)
     message = str(refusal.value)
     assert all(part in message for part in ["'W'", *parts]), message
+
+
+def test_handlers_are_checked_without_the_rest_of_the_graph() -> None:
+    unsound = {"f": takes(A, B)}
+    validate_handlers("W", {**unsound, "h": handles()})
+    with pytest.raises(WorkflowValidationError, match="'h', 'i'"):
+        validate_handlers("W", {**unsound, "h": handles(), "i": handles()})
+
+
+def test_what_no_step_leads_to_comes_from_outside_to_the_top() -> None:
+    alone: dict[str, Any] = {"skip_graph_checks": ["reachability"]}
+    steps = {
+        "f": takes(StartEvent, StopEvent),
+        "g": takes(C, A, B, **alone),
+        "j": joins(("a", A), ("b", B), returns=C, **alone),
+    }
+    validate_graph("W", {**steps, "end": takes(C, StopEvent, **alone)})
 
 
 ALL_WRONG = {

@@ -53,7 +53,7 @@ def test_without_a_digest_every_send_is_delivered(run: Drive) -> None:
     for _ in range(2):
         run.sends(run.only("sender"), A(n=1))
     assert received(run) == [1, 1]
-    assert run.only("sender").sent == []
+    assert run.only("sender").progress.sent == []
 
 
 def test_a_send_of_an_earlier_life_is_taken_as_made(run: Drive) -> None:
@@ -103,7 +103,7 @@ def test_positions_start_anew_at_a_checkpoint(run: Drive) -> None:
     run.sends(sender, A(n=1), "d1")
     routing.forget_sends(run.state, sender)
     run.sends(sender, A(n=2), "d2")
-    assert [one.digest for one in sender.sent] == ["d2"]
+    assert [one.digest for one in sender.progress.sent] == ["d2"]
     assert run.sends(again(run), A(n=2), "d2") == []
 
 

@@ -15,12 +15,9 @@ import pytest
 from redis import Redis
 
 from stepwell.errors import (
-    EncodingError,
-    LeaseLost,
     OutcomeUnknown,
     RunCorrupt,
     RunNotFound,
-    StoreError,
     StoreRefused,
     StoreUnavailable,
 )
@@ -29,13 +26,12 @@ from stepwell.redis.source import Source
 from stepwell.redis.store import RedisStore
 from stepwell.redis.wire import Stats
 from stepwell.storage.protocol import RunStore
-from stepwell.storage.records import Claim, Commit, NewRun, Presence, RunInfo
+from stepwell.storage.records import Commit, NewRun, Presence
 from support.processes import Child
 from support.proxy import Command, Position, Proxy
 from support.servers import RedisServer
+from support.verbs import FIELDS, RUN, commit, create, end, presence_after_looks
 
-RUN = "d1~1"
-FIELDS = {"format": "1", "workflow": "Letters", "status": "running"}
 LAYOUT = Path(__file__).parents[2] / "docs" / "redis-layout.md"
 
 OWNER = """
@@ -91,91 +87,13 @@ def client(redis_server: RedisServer) -> Iterator[Any]:
         yield client
 
 
-async def create(store: RunStore, owner: str = "ann", **fields: str) -> Claim:
-    claim = await store.create(NewRun(RUN, "d1", owner, {**FIELDS, **fields}))
-    assert claim is not None
-    return claim
-
-
-def commit(claim: Claim, seq: int, **patch: str | None) -> Commit:
-    log = (f'"step",{seq},0,"returned"',)
-    return Commit(RUN, claim.token, seq, f"c{seq}", patch, log)
-
-
-def end(claim: Claim, seq: int, status: str) -> Commit:
-    return Commit(RUN, claim.token, seq, f"c{seq}", {"status": status}, (), status)
-
-
 async def until_subscribed(client: Any, channel: str) -> None:
     """Return when somebody listens to a channel."""
     while not client.pubsub_shardnumsub(channel)[0][1]:  # noqa: ASYNC110 - the server's fact
         await asyncio.sleep(0)
 
 
-async def presence_after_looks(store: RunStore, owner: str) -> Presence:
-    """What several looks come to."""
-    found = await store.presence(owner, RUN)
-    while found is Presence.SUSPECT:
-        found = await store.presence(owner, RUN)
-    return found
-
-
 # The life of a run
-
-
-async def test_a_run_is_created_committed_to_and_read(store: RedisStore) -> None:
-    claim = await create(store, input='"ä"', work="1")
-    assert (claim.seq, claim.token[:2], claim.fields) == (
-        1, "1:", {**FIELDS, "input": '"ä"', "work": "1"},
-    )  # fmt: skip
-    await store.commit(commit(claim, 2, state="[1]", work=None))
-    assert await store.read(RUN) == {**FIELDS, "input": '"ä"', "state": "[1]"}
-
-
-async def test_the_second_creator_of_an_id_gets_nothing(store: RedisStore) -> None:
-    await create(store)
-    assert await store.create(NewRun(RUN, "d1", "bob", FIELDS)) is None
-
-
-async def test_a_run_is_seen_without_loading_it(store: RedisStore) -> None:
-    assert await store.peek(RUN) is None
-    assert await store.read(RUN) is None
-    claim = await create(store)
-    assert await store.peek(RUN) == RunInfo("Letters", "running", "d1", "ann")
-    await store.commit(end(claim, 2, "failed"))
-    assert await store.peek(RUN) == RunInfo("Letters", "failed", "d1", "")
-
-
-async def test_runs_that_did_not_complete_are_found_by_their_input(store: RedisStore) -> None:
-    claims = [await store.create(NewRun(f"d1~{n}", "d1", "ann", FIELDS)) for n in range(3)]
-    assert list(await store.same_input("d1")) == ["d1~0", "d1~1", "d1~2"]
-    assert claims[1] is not None
-    await store.commit(end(claims[1], 2, "completed"))
-    assert list(await store.same_input("d1")) == ["d1~0", "d1~2"]
-
-
-async def test_a_failed_run_is_claimed_as_it_was(store: RedisStore) -> None:
-    await store.commit(end(await create(store), 2, "failed"))
-    claim = await store.claim(RUN, "bob", "")
-    assert claim is not None
-    assert (claim.seq, claim.token[:2]) == (2, "2:")
-    assert claim.fields == {**FIELDS, "status": "failed"}
-
-
-async def test_a_completed_run_is_not_claimed(store: RedisStore) -> None:
-    await store.commit(end(await create(store), 2, "completed"))
-    assert await store.claim(RUN, "bob", "") is None
-
-
-async def test_a_released_run_may_be_claimed_at_once(store: RedisStore) -> None:
-    claim = await create(store)
-    await store.release(RUN, claim.token)
-    assert await store.claim(RUN, "bob", "ann") is None
-    assert await store.claim(RUN, "bob", "") is not None
-
-
-async def test_a_run_that_is_not_there_is_not_claimed(store: RedisStore) -> None:
-    assert await store.claim(RUN, "bob", "") is None
 
 
 async def test_when_a_run_ended_nothing_is_left_without_a_time_to_live(
@@ -195,62 +113,10 @@ async def test_when_a_run_ended_nothing_is_left_without_a_time_to_live(
 # Ids, sizes, encodings
 
 
-@pytest.mark.parametrize("run_id", ["", "a b", "ä", "{a}", "x" * 201, "a\n"])
-async def test_an_id_that_is_none_is_named(store: RedisStore, run_id: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(repr(run_id))):
-        await store.peek(run_id)
-
-
 @pytest.mark.parametrize("namespace", ["", "a b", "a/b", "{a}", "x" * 65])
 def test_a_namespace_that_is_none_is_named(namespace: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(namespace))):
         RedisStore(Source.of("redis://"), namespace, stats=Stats())
-
-
-@pytest.mark.parametrize("lease", [0, -1, 1801, float("nan")])
-def test_a_lease_that_is_none_is_named(lease: float) -> None:
-    with pytest.raises(ValueError, match="lease"):
-        RedisStore(Source.of("redis://"), "n", lease=lease, stats=Stats())
-
-
-def test_runs_of_one_input_share_a_partition_and_others_are_spread() -> None:
-    keys = Keys("n", 16)
-    assert len({keys.partition_of(f"digest~{n}") for n in range(50)}) == 1
-    assert len({keys.partition_of(f"digest{n}") for n in range(500)}) == 16
-    assert keys.partition_of("letters") == 11  # it may never change: the runs are there
-
-
-async def test_a_field_that_is_too_large_is_named_and_nothing_written(store: RedisStore) -> None:
-    claim = await create(store)
-    with pytest.raises(StoreRefused, match=r"'state:big' has 16777217 bytes"):
-        await store.commit(commit(claim, 2, **{"state:big": "x" * ((16 << 20) + 1), "a": "1"}))
-    assert await store.read(RUN) == FIELDS
-
-
-async def test_a_commit_that_is_too_large_is_refused(store: RedisStore) -> None:
-    claim = await create(store)
-    part = "x" * (16 << 20)
-    with pytest.raises(StoreRefused, match="in one commit are more than"):
-        await store.commit(commit(claim, 2, a=part, b=part, c=part, d=part, e=part))
-    assert await store.read(RUN) == FIELDS
-
-
-async def test_a_text_that_is_no_unicode_is_named(store: RedisStore) -> None:
-    claim = await create(store)
-    with pytest.raises(EncodingError, match="'state:odd'"):
-        await store.commit(commit(claim, 2, **{"state:odd": "\ud800"}))
-
-
-@pytest.mark.parametrize("patch", [{"token": "9:x"}, {"owner": None}])
-async def test_the_books_are_not_patched(store: RedisStore, patch: dict[str, str | None]) -> None:
-    claim = await create(store)
-    with pytest.raises(ValueError, match="may not touch"):
-        await store.commit(commit(claim, 2, **patch))
-
-
-async def test_a_run_without_what_every_run_has_is_not_created(store: RedisStore) -> None:
-    with pytest.raises(ValueError, match="'workflow'"):
-        await store.create(NewRun(RUN, "d1", "ann", {"format": "1", "status": "running"}))
 
 
 # Damage by others
@@ -333,27 +199,6 @@ async def test_a_server_that_forgot_commits_is_told_so(
 # Owners
 
 
-async def test_after_a_claim_a_zombie_is_refused_whatever_it_tries(store: RedisStore) -> None:
-    zombie = await create(store)
-    assert await store.claim(RUN, "bob", "ann") is not None
-    before = await store.read(RUN)
-    for attempt in (
-        store.commit(commit(zombie, 2, a="1")),
-        store.commit(end(zombie, 2, "completed")),
-        store.release(RUN, zombie.token),
-    ):
-        with pytest.raises(LeaseLost, match=RUN):
-            await attempt
-    assert await store.read(RUN) == before
-
-
-async def test_a_living_owner_keeps_its_run(store: RedisStore) -> None:
-    await store.appear("ann", store.partition_of(RUN))
-    await create(store)
-    assert await store.presence("ann", RUN) is Presence.PRESENT
-    assert await store.claim(RUN, "bob", "ann") is None
-
-
 async def test_a_dead_process_is_known_to_be_gone_long_before_its_lease_ends(
     store: RedisStore, redis_server: RedisServer, namespace: str
 ) -> None:
@@ -404,51 +249,6 @@ async def test_an_owner_whose_lease_is_over_is_gone(
         while await store.presence("ann", RUN) is not Presence.GONE:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
     assert await store.claim(RUN, "bob", "ann") is not None
-
-
-async def test_an_owner_that_disappears_with_runs_leaves_them_to_others(
-    store: RedisStore,
-) -> None:
-    await store.appear("ann", store.partition_of(RUN))
-    await create(store)
-    await store.disappear("ann")
-    assert await store.presence("ann", RUN) is Presence.GONE
-    assert await store.claim(RUN, "bob", "ann") is not None
-
-
-async def test_whoever_waits_for_a_run_wakes_when_it_ends(
-    store: RedisStore, keys: Keys, client: Any
-) -> None:
-    claim = await create(store)
-    waiting = asyncio.gather(*(store.wait_for_end(RUN, 3600) for _ in range(3)))
-    await until_subscribed(client, keys.done(RUN))
-    await store.commit(end(claim, 2, "completed"))
-    await waiting
-
-
-@pytest.mark.parametrize("change", ["release", "claim"])
-async def test_whoever_waits_for_a_run_wakes_when_it_changes_hands(
-    store: RedisStore, keys: Keys, client: Any, change: str
-) -> None:
-    claim = await create(store)
-    waiting = asyncio.create_task(store.wait_for_end(RUN, 3600))
-    await until_subscribed(client, keys.done(RUN))
-    if change == "release":
-        await store.release(RUN, claim.token)
-    else:
-        await store.claim(RUN, "bob", "ann")
-    await waiting
-
-
-async def test_nobody_waits_for_what_is_over(store: RedisStore) -> None:
-    await store.wait_for_end(RUN, 3600)
-    await store.commit(end(await create(store), 2, "failed"))
-    await store.wait_for_end(RUN, 3600)
-
-
-async def test_waiting_has_a_limit(store: RedisStore) -> None:
-    await create(store)
-    await store.wait_for_end(RUN, 0.01)
 
 
 # Faults
@@ -732,22 +532,3 @@ async def test_a_server_without_memory_refuses_before_anything_is_written(
             await store.release(RUN, claim.token)
             cast("Any", client).config_set("maxmemory", "0")
             assert await store.claim(RUN, "bob", "") is not None
-
-
-async def test_whoever_waits_is_not_forgotten_when_the_store_is_closed(
-    redis_server: RedisServer, namespace: str, keys: Keys, client: Any
-) -> None:
-    async with opened(redis_server.unix_url, namespace) as store:
-        await create(store)
-        waiting = asyncio.create_task(store.wait_for_end(RUN, 3600))
-        await until_subscribed(client, keys.done(RUN))
-    (result,) = await asyncio.gather(waiting, return_exceptions=True)
-    assert result is None or isinstance(result, StoreUnavailable)
-
-
-async def test_a_closed_store_is_of_no_use(redis_server: RedisServer, namespace: str) -> None:
-    async with opened(redis_server.unix_url, namespace) as store:
-        pass
-    for attempt in (store.peek(RUN), store.appear("ann", 0), store.wait_for_end(RUN, 60)):
-        with pytest.raises(StoreError, match="was closed"):
-            await attempt

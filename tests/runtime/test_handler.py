@@ -70,7 +70,7 @@ async def test_a_handler_can_be_awaited_again_and_by_many(free: Talks) -> None:
     handler = free.run()
     assert await asyncio.gather(handler, handler, handler) == ["said"] * 3
     assert await handler == "said"
-    assert await handler.stop_event_result() == "said"
+    assert (await handler.stop_event_result()).result == "said"
     assert await asyncio.wait_for(handler, 10) == "said"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from stepwell import Context, Workflow, step
 from stepwell.events import Event, StartEvent, StopEvent
+from stepwell.retry_policy import retry_policy, stop_after_attempt, wait_fixed
 
 
 class Item(Event):
@@ -65,6 +66,71 @@ class Stream(Workflow):
         return StopEvent()
 
 
+class Wanted(Event):
+    n: int
+
+
+class All(Event):
+    n: int
+
+
+class Waits(Workflow):
+    """As many steps wait at once as the run is large, each for an event of its own."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> list[Item]:
+        return [Item(n=ev.number) for _ in range(ev.number)]
+
+    @step
+    async def wait(self, ctx: Context, ev: Item) -> Done | All:
+        number = await ctx.store.increment("waiting")
+        if number == ev.n:
+            ctx.send_event(All(n=ev.n))
+        answer = await ctx.wait_for_event(Wanted, requirements={"n": number}, timeout=60)
+        return Done(n=answer.n)
+
+    @step
+    async def answer(self, ctx: Context, ev: All) -> None:
+        await asyncio.sleep(0)
+        for n in range(ev.n):
+            ctx.send_event(Wanted(n=n + 1))
+
+    @step
+    async def join(self, ev: list[Done]) -> StopEvent:
+        return StopEvent(result=len(ev))
+
+
+class Retries(Workflow):
+    @step
+    async def begin(self, ev: StartEvent) -> list[Item]:
+        return [Item(n=n) for n in range(ev.number)]
+
+    @step(retry_policy=retry_policy(wait=wait_fixed(0.001), stop=stop_after_attempt(2)))
+    async def work(self, ctx: Context, ev: Item) -> Done:
+        if not ctx.retry_info().retry_number:
+            raise ValueError("once")
+        return Done(n=ev.n)
+
+    @step
+    async def join(self, ev: list[Done]) -> StopEvent:
+        return StopEvent(result=len(ev))
+
+
+class Parts(Workflow):
+    """All events for one parameter of a join come before those for the other."""
+
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> Item | Done | None:
+        for _ in range(ev.number):
+            ctx.send_event(Item(n=ev.number))
+        for _ in range(ev.number):
+            ctx.send_event(Done(n=ev.number))
+
+    @step
+    async def pair(self, ctx: Context, one: Item, other: Done) -> StopEvent | None:
+        return StopEvent() if await ctx.store.increment("pairs") == one.n else None
+
+
 async def run_and_read(workflow: Workflow, number: int) -> None:
     handler = workflow.run(number=number)
     async for _ in handler.stream_events():
@@ -91,7 +157,7 @@ def calls_of(workflow: Workflow, number: int) -> int:
     return calls
 
 
-@pytest.mark.parametrize("make", [FanOut, Loop, Collect, Stream])
+@pytest.mark.parametrize("make", [FanOut, Loop, Collect, Stream, Waits, Retries, Parts])
 def test_twice_the_work_costs_twice_the_calls(make: Callable[[], Workflow]) -> None:
     calls_of(make(), 10)
     small, large = calls_of(make(), 200), calls_of(make(), 400)

@@ -5,26 +5,32 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from stepwell._engine import collecting
+from stepwell._engine import collecting, invariants
 from stepwell._engine.commands import Command, Invoke
+from stepwell._engine.loading import load
 from stepwell._engine.plan import Plan, make_plan
 from stepwell._engine.reduce import reduce
-from stepwell._engine.snapshot import encode_fact, encode_run, facts, load
-from stepwell._engine.state import RunState, Status, Work
+from stepwell._engine.snapshot import encode_fact, encode_run, facts
+from stepwell._engine.state import RunState, Status, Waiter, Work
 from stepwell._engine.ticks import (
     EventArrived,
     EventSent,
+    RetryDue,
     RunResumed,
     RunStarted,
     StepFailed,
     StepReturned,
+    StepSuspended,
     Tick,
+    WaitBegun,
+    WaitDropped,
+    WaitExpired,
 )
 from stepwell._serialization import DEFAULT_TYPES, Codec, TypeRegistry
-from stepwell.decorators import StepFunction, config_of
+from stepwell.decorators import StepFunction, config_of, steps_of
 from stepwell.events import Event, StartEvent
 
-__all__ = ["Drive", "Steps", "check_laws", "snapshot_of"]
+__all__ = ["Drive", "Steps", "snapshot_of"]
 
 _CommandT = TypeVar("_CommandT", bound=Command)
 
@@ -38,12 +44,19 @@ class Steps:
     def add_step(self, func: StepFunction, /) -> None:
         self._functions[func.__name__] = func
 
+    def add_class(self, cls: type) -> None:
+        """Error handlers can only be methods."""
+        for function in steps_of(cls).values():
+            self.add_step(function)
+
     def plan(self) -> Plan:
         configs = {name: config_of(function) for name, function in self._functions.items()}
         types = TypeRegistry(DEFAULT_TYPES)
         for config in configs.values():
             types.register(*config.accepted_events, *config.bare_return_types)
             types.register(*config.list_return_types)
+        for function in self._functions.values():
+            types.register_namespace(function.__globals__)
         return make_plan("w", configs, Codec(types), BaseModel)
 
 
@@ -59,13 +72,24 @@ class Drive:
         self.map: dict[str, str] = {}
 
     def tick(self, tick: Tick) -> list[Command]:
+        before = self._overbooked()
         commands = reduce(self.plan, self.state, tick)
+        if not isinstance(tick, WaitDropped):
+            assert self._overbooked() <= before, "more of a step runs than it has workers"
         self._write_notes()
-        check_laws(self.plan, self.state)
+        assert invariants.broken(self.plan, self.state) == []
         if self.state.status is not Status.COMPLETED:
             assert self.map == _facts(self.plan, self.state)
             assert snapshot_of(self.plan, self.reload()) == snapshot_of(self.plan, self.state)
         return commands
+
+    def _overbooked(self) -> int:
+        """How many steps run without a worker: only what stops waiting by itself may do so."""
+        queues = self.state.queues
+        return sum(
+            max(0, len(queues[name].running) - step.num_workers)
+            for name, step in self.plan.steps.items()
+        )
 
     def _write_notes(self) -> None:
         changed, self.state.changed = self.state.changed or {}, {}
@@ -79,12 +103,12 @@ class Drive:
         """The state as somebody else would load it now."""
         return load(self.plan, snapshot_of(self.plan, self.state))
 
-    def crash(self) -> list[Command]:
+    def crash(self, now: float = 0.0) -> list[Command]:
         """Lose the process, and go on with what the map says."""
         self.state = load(self.plan, encode_run(self.state, self.plan.codec.encode) | self.map)
         self.state.changed = {}
-        check_laws(self.plan, self.state, started=False)
-        return self.tick(RunResumed())
+        assert invariants.broken(self.plan, self.state, at_rest=True) == []
+        return self.tick(RunResumed(now))
 
     def start(self, event: StartEvent | None = None) -> list[Command]:
         return self.tick(RunStarted(event or StartEvent()))
@@ -95,8 +119,36 @@ class Drive:
     def fans_out(self, work: Work, *events: Event) -> list[Command]:
         return self.returns(work, *events, fanned_out=True)
 
-    def fails(self, work: Work, error: Exception | None = None) -> list[Command]:
-        return self.tick(StepFailed(work, error or ValueError("no")))
+    def fails(
+        self, work: Work, error: Exception | None = None, now: float = 0.0, took: float = 0.0
+    ) -> list[Command]:
+        return self.tick(StepFailed(work, error or ValueError("no"), now, took))
+
+    def retries(self, work: Work) -> list[Command]:
+        return self.tick(RetryDue(work))
+
+    def waits(
+        self,
+        work: Work,
+        event_type: type[Event],
+        name: str = "w",
+        *,
+        question: Event | None = None,
+        deadline: float | None = None,
+        **requirements: Any,
+    ) -> list[Command]:
+        """A wait begins, at time 0."""
+        waiter = Waiter(event_type, requirements, question, deadline)
+        return self.tick(WaitBegun(work, name, waiter, deadline))
+
+    def expires(self, work: Work, name: str = "w") -> list[Command]:
+        return self.tick(WaitExpired(work, name, work.progress.waiters[name]))
+
+    def drops(self, work: Work, name: str = "w") -> list[Command]:
+        return self.tick(WaitDropped(work, name))
+
+    def suspends(self, work: Work) -> list[Command]:
+        return self.tick(StepSuspended(work))
 
     def sends(self, work: Work, event: Event, digest: str | None = None) -> list[Command]:
         return self.tick(EventSent(work, event, None, digest))
@@ -114,6 +166,15 @@ class Drive:
     def running(self, step: str) -> list[Work]:
         return list(self.state.queues[step].running.values())
 
+    def suspended(self, step: str) -> list[Work]:
+        return list(self.state.queues[step].suspended.values())
+
+    def delayed(self, step: str) -> list[Work]:
+        return list(self.state.queues[step].delayed.values())
+
+    def waiting(self, step: str) -> list[Work]:
+        return list(self.state.queues[step].waiting)
+
     def only(self, step: str) -> Work:
         """The one piece of work that a step is running."""
         (work,) = self.running(step)
@@ -129,31 +190,6 @@ def snapshot_of(plan: Plan, state: RunState) -> dict[str, str]:
 
 def _facts(plan: Plan, state: RunState) -> dict[str, str]:
     return {name: encode_fact(fact, plan.codec.encode) for name, fact in facts(state)}
-
-
-def check_laws(plan: Plan, state: RunState, *, started: bool = True) -> None:
-    """What holds for a run between any two ticks."""
-    works = list(state.works())
-    assert len({work.id for work in works}) == len(works), "work is in exactly one slot"
-    for name, queue in state.queues.items():
-        assert all(work.step == name for work in (*queue.waiting, *queue.running.values()))
-        assert all(number == work.id for number, work in queue.running.items())
-        workers = plan.steps[name].num_workers
-        assert len(queue.running) <= workers
-        if started and state.status is Status.RUNNING and queue.waiting:
-            assert len(queue.running) == workers, "nothing waits for a free worker"
-    for stream in state.streams.values():
-        inside = [*works, *state.streams.values()]
-        assert stream.open == sum(one.scope[-1:] == (stream.id,) for one in inside)
-        assert stream.open > 0, "a stream is closed with its last piece"
-        assert stream.fired.isdisjoint(stream.batches)
-    for one in (*works, *state.streams.values()):
-        if one.scope:
-            assert state.streams[one.scope[-1]].scope == one.scope[:-1]
-    if state.status is Status.COMPLETED:
-        assert not works
-        assert not state.streams
-        assert not state.buffers
 
 
 def of_kind(commands: Sequence[Command], kind: type[_CommandT]) -> list[_CommandT]:

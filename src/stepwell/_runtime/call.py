@@ -2,25 +2,38 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from typing_extensions import override
 
-from stepwell._engine import collecting, routing
+from stepwell._engine import collecting, joining, routing
 from stepwell._engine.ledger import Writes
 from stepwell._engine.state import Cursor, Effect, Work
-from stepwell._engine.ticks import StepFailed, StepReturned
+from stepwell._engine.ticks import (
+    StepFailed,
+    StepReturned,
+    StepSuspended,
+    WaitBegun,
+    WaitDropped,
+)
 from stepwell._runtime.effects import map_items, once
 from stepwell._runtime.loops import Loop, LoopNames
 from stepwell._runtime.planning import BoundStep
 from stepwell._runtime.stream import EventStream
-from stepwell.context._port import Port
+from stepwell._runtime.waits import Waits
+from stepwell._serialization import NOTHING_CAPTURED, Captured, check_name
+from stepwell.context._port import Port, check_event, check_expected
 from stepwell.context.context import Context, Internals
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event
 from stepwell.resource import RunResources
+from stepwell.retry_policy import RetryInfo
 
 __all__ = ["Host", "StepCall"]
 
@@ -43,16 +56,36 @@ class Host(Protocol):
         """Whether the run commits at all."""
         ...
 
+    def began(self, call: "StepCall") -> None:
+        """The step's task runs."""
+        ...
+
     def settle(self, call: "StepCall", tick: StepReturned | StepFailed) -> None:
         """The step is done."""
+        ...
+
+    def leave(self, call: "StepCall") -> None:
+        """The step left in a wait."""
         ...
 
     def interrupt(self, call: "StepCall") -> None:
         """The step's task was cancelled from outside the run."""
         ...
 
+    def publish(self, event: Event) -> None:
+        """The step wrote to the stream."""
+        ...
+
+    def wait_from(self, call: "StepCall", tick: WaitBegun | WaitDropped | StepSuspended) -> None:
+        """The step waits for an event, or does so no more."""
+        ...
+
     def send_from(self, call: "StepCall", event: Event, step: str | None) -> None:
         """The step sent an event."""
+        ...
+
+    async def capture(self, writes: Writes) -> Captured:
+        """Read what only an await can read of the state that was written."""
         ...
 
     async def checkpoint(self, call: "StepCall") -> None:
@@ -73,9 +106,11 @@ class StepCall(Port):
 
     Attributes:
         writes: what the step did to the state since its last commit.
+        captures: what was read of that state for the next commit, where only an await can.
         halted: the run is over: what the step still does means nothing.
         ended: the step is done; a task that it left behind may still hold its context.
         started: when it began, on the clock of the event loop, in seconds.
+        worker: which of its step's workers it has, as long as somebody watches.
     """
 
     where = "inside a step"
@@ -86,14 +121,17 @@ class StepCall(Port):
         self.step = step
         self.started = started
         self.writes = Writes()
+        self.captures = NOTHING_CAPTURED
         self.halted = False
         self.ended = False
         self.task: asyncio.Task[None] | None = None
+        self.worker: int | None = None
         self._context: Context[Any] | None = None
         self._moved: dict[str, Cursor] = {}
         self._dropped: list[str] = []
         self._locks: dict[str, asyncio.Lock] = {}
         self.loops = LoopNames()
+        self.waits = Waits(self, self.loops.count)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -115,14 +153,34 @@ class StepCall(Port):
             store = internals.store
             if self._host.is_durable:
                 store = store.view(self.writes, internals.plan.codec.check)
-            self._context = Context.with_internals(
-                Internals(internals.plan, internals.run, store, self)
-            )
+            self._context = Context.with_internals(replace(internals, store=store, port=self))
         return self._context
+
+    def event_arguments(self) -> dict[str, Any]:
+        """What the event parameters of the step get: one, or one each of a join."""
+        step, payload = self.step, self.work.payload
+        if not step.config.collect_params or not isinstance(payload, list):
+            return {step.event_parameter: payload}
+        plan = self._host.internals.plan.steps[step.name]
+        names = (name for name, _ in step.config.collect_params)
+        return dict(zip(names, joining.arrange(plan, payload), strict=True))
+
+    def begin(self) -> None:
+        """The step's task runs."""
+        self._host.began(self)
+
+    async def capture(self) -> None:
+        """Read what only an await can read of the state that the step had to do with."""
+        if self._host.is_durable:
+            self.captures = await self._host.capture(self.writes)
 
     def settle(self, tick: StepReturned | StepFailed) -> None:
         """The step is done."""
         self._host.settle(self, tick)
+
+    def leave(self) -> None:
+        """The step left in a wait, to be run again."""
+        self._host.leave(self)
 
     def interrupt(self) -> None:
         """The step's task was cancelled from outside the run."""
@@ -136,25 +194,68 @@ class StepCall(Port):
 
     @override
     def send_event(self, event: Event, step: str | None) -> None:
+        check_event(event, "send_event")
         plan = self._host.internals.plan
         if step is not None:
-            routing.check_target(plan, type(event), step)
+            routing.check_target(plan, self._host.internals.run, event, step)
         self._on_loop(lambda: self._host.send_from(self, event, step))
 
     @override
-    def publish(self, event: Event) -> None:
-        self._on_loop(lambda: self._host.stream.publish(event))
+    def publish(self, event: Event | None) -> None:
+        if event is not None:
+            check_event(event, "write_event_to_stream")
+            self._on_loop(lambda: self._host.publish(event))
 
     @override
     def collect_events(
         self, event: Event, expected: Sequence[type[Event]], buffer: str
     ) -> list[Event] | None:
+        check_event(event, "collect_events")
+        check_expected(expected)
+        check_name(buffer, "the buffer_id of collect_events")
         run = self._host.internals.run
         return self._on_loop(
             lambda: self._while_running(
                 lambda: collecting.collect(run, self.work, event, expected, buffer)
             )
         )
+
+    @override
+    async def wait_for_event(
+        self,
+        event_type: type[Event],
+        question: Event | None,
+        name: str | None,
+        requirements: Mapping[str, Any],
+        timeout: float | None,
+    ) -> Event:
+        self._check_not_editing("wait_for_event")
+        check_name(name, "the waiter_id of wait_for_event")
+        return await self.waits.wait(event_type, question, name, requirements, timeout)
+
+    def wait(self, tick: WaitBegun | WaitDropped | StepSuspended) -> None:
+        """Tell the engine that the step waits, or does so no more."""
+        self._while_running(lambda: self._host.wait_from(self, tick))
+
+    @override
+    def retry_info(self) -> RetryInfo:
+        failure = self.work.failure
+        if failure is None:
+            return RetryInfo()
+        return RetryInfo(
+            retry_number=failure.count,
+            elapsed_seconds=max(0.0, time.time() - failure.began),
+            last_exception=failure.error,
+            last_failed_at=datetime.fromtimestamp(failure.at, UTC),
+        )
+
+    def failed(self, error: Exception) -> StepFailed:
+        """What became of the call: the chance in a retry policy comes from what it was for."""
+        work = self.work
+        attempt = work.failure.count if work.failure else 0
+        seed = zlib.crc32(f"{self._host.run_id}/{work.step}/{work.id}/{attempt}".encode())
+        took = self._loop.time() - self.started
+        return StepFailed(work, error, now=time.time(), took=took, seed=seed)
 
     @override
     async def checkpoint(self) -> None:
@@ -166,6 +267,7 @@ class StepCall(Port):
         self, items: Iterable[Any], key: Callable[[Any], Any] | None, every: int, name: str | None
     ) -> AsyncIterator[Any]:
         self._check_not_editing("each")
+        check_name(name, "the name of ctx.each")
         return Loop(self, items, key or (lambda item: item), every, name)
 
     def cursor(self, name: str, digest: str) -> Cursor:
@@ -174,7 +276,7 @@ class StepCall(Port):
         Raises:
             WorkflowRuntimeError: the loop had other items before.
         """
-        cursor = self.work.cursors.setdefault(name, Cursor(digest, 0))
+        cursor = self.work.progress.cursors.setdefault(name, Cursor(digest, 0))
         if cursor.digest != digest:
             raise WorkflowRuntimeError(
                 f"Step {self.step.name!r} was run again, and the items of its loop {name!r} are "
@@ -205,13 +307,17 @@ class StepCall(Port):
     def _drop_inside(self, loop: str) -> None:
         """An item of a loop is done: forget the loops and effects inside of it."""
         work, inside = self.work, f"{loop}/"
-        for name in [name for name in work.cursors if name.startswith(inside)]:
-            del work.cursors[name]
+        for name in [name for name in work.progress.cursors if name.startswith(inside)]:
+            del work.progress.cursors[name]
             self._moved.pop(name, None)
             self._dropped.append(f"each:{work.id}:{name}")
-        for key in [key for key in work.effects if key.startswith(inside)]:
-            del work.effects[key]
+        for key in [key for key in work.progress.effects if key.startswith(inside)]:
+            del work.progress.effects[key]
             self._dropped.append(f"once:{work.id}:{key}")
+        for name in [name for name in work.progress.waiters if name.startswith(inside)]:
+            if not work.progress.waiters[name].is_open:
+                del work.progress.waiters[name]
+                self._dropped.append(f"wait:{work.id}:{name}")
 
     @override
     async def once(
@@ -222,6 +328,7 @@ class StepCall(Port):
         verify: Callable[..., Awaitable[Any]] | None,
     ) -> Any:
         self._check_not_editing("once")
+        check_name(key, "the key of ctx.once")
         return await once(self, key, function, arguments, verify)
 
     @override
@@ -233,6 +340,7 @@ class StepCall(Port):
         name: str | None,
     ) -> list[Any]:
         self._check_not_editing("map")
+        check_name(name, "the name of ctx.map")
         return await map_items(self, function, items, concurrency, self.loops.name(name))
 
     def alone(self, key: str) -> asyncio.Lock:
@@ -241,7 +349,7 @@ class StepCall(Port):
 
     def effect(self, key: str) -> Effect | None:
         """What is known of something that the step does once; kept until the step is done."""
-        return self.work.effects.get(key)
+        return self.work.progress.effects.get(key)
 
     async def record(self, key: str, effect: Effect) -> None:
         """Make durable what the step did once, and nothing else of what it has done so far."""
@@ -250,17 +358,13 @@ class StepCall(Port):
         await self._while_running(lambda: self._record(key, effect))
 
     async def _record(self, key: str, effect: Effect) -> None:
-        self.work.effects[key] = effect
+        self.work.progress.effects[key] = effect
         self._host.internals.run.note(f"once:{self.work.id}:{key}", effect)
         await self._host.record(self)
 
     def encode(self, value: Any, where: str) -> str:
         """The text of a value."""
         return self._host.internals.plan.codec.encode(value, where)
-
-    @override
-    def running_steps(self) -> list[str]:
-        return self._host.internals.run.active_steps()
 
     @property
     @override

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from stepwell._engine.commands import Command, Finish, Invoke, Publish
+from stepwell._engine.commands import Command, Finish, Invoke, Publish, Wake
 from stepwell._engine.ledger import Ledger, Writes
 from stepwell._engine.snapshot import FACTS, encode_fact, encode_outcome
 from stepwell._engine.state import Status
+from stepwell._serialization import NOTHING_CAPTURED, Captured, captured
 from stepwell.context.context import Internals
 from stepwell.events import Event
 from stepwell.storage.records import Claim, Commit
@@ -37,7 +38,7 @@ class Durability(StrEnum):
 
 
 _HELD: dict[Durability, tuple[type[Command], ...]] = {
-    Durability.SYNC: (Invoke, Publish, Finish),
+    Durability.SYNC: (Invoke, Wake, Publish, Finish),
     Durability.ASYNC: (Publish, Finish),
     Durability.EXIT: (),
 }
@@ -72,6 +73,7 @@ class _Batch:
     commands: list[Command] = field(default_factory=list[Command])
     waiting: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
     ended: Status | None = None
+    due: bool = False
 
 
 class Commits:
@@ -108,7 +110,12 @@ class Commits:
         self._draining: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
 
-    def stage(self, writes: Writes, events: Sequence[Event] = ()) -> None:
+    def stage(
+        self,
+        writes: Writes,
+        events: Sequence[Event] = (),
+        captures: Captured = NOTHING_CAPTURED,
+    ) -> None:
         """Put a step's writes into the next commit, and encode the events that it produced.
 
         Nothing is staged when it raises: a value without a durable form fails its own step alone.
@@ -119,7 +126,8 @@ class Commits:
         codec, cell = self._internals.plan.codec, self._internals.store.cell
         texts = {id(event): codec.encode(event, type(event).__name__) for event in events}
         values = cell.without_others(writes)
-        draft = self._ledger.draft(writes, values, cell.shared_by_others(writes))
+        with captured(captures):
+            draft = self._ledger.draft(writes, values, cell.shared_by_others(writes))
         self._batch.patch.update(draft.accept())
         self._texts = texts
 
@@ -127,8 +135,11 @@ class Commits:
         """The text of an event that was just staged."""
         return self._texts[id(event)]
 
-    def add(self, commands: list[Command], boundary: Boundary) -> None:
-        """Take what a tick changed into the next commit, and hold its commands until then."""
+    def add(self, commands: list[Command], boundary: Boundary, *, waits: bool = False) -> None:
+        """Take what a tick changed into the next commit, and hold its commands until then.
+
+        With `waits`, a step stands still from now on: that is committed soon in every mode.
+        """
         self._take_changes()
         self._batch.log.append(boundary.entry())
         held = self._held()
@@ -137,7 +148,8 @@ class Commits:
                 self._batch.commands.append(command)
             else:
                 self._perform(command)
-        if self._batch.ended or self._durability is not Durability.EXIT:
+        if waits or self._batch.ended or self._durability is not Durability.EXIT:
+            self._batch.due = True
             self._drain_soon()
 
     async def flush(self, boundary: Boundary) -> None:
@@ -153,6 +165,7 @@ class Commits:
         self._batch.log.append(boundary.entry())
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._batch.waiting.append(durable)
+        self._batch.due = True
         self._drain_soon()
         await durable
 
@@ -195,7 +208,7 @@ class Commits:
     async def _drain(self) -> None:
         batch = self._batch
         try:
-            while self._has_work():
+            while self._batch.due:
                 batch, self._batch = self._batch, _Batch()
                 await self._send(batch)
                 self._release(batch)
@@ -203,12 +216,6 @@ class Commits:
             self._fail(error, [*batch.waiting, *self._batch.waiting])
         finally:
             self._draining = None
-
-    def _has_work(self) -> bool:
-        batch = self._batch
-        if self._durability is Durability.EXIT:
-            return bool(batch.waiting or batch.ended)
-        return bool(batch.log)
 
     async def _send(self, batch: _Batch) -> None:
         self._seq += 1

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from stepwell._engine.state import Effect
+from stepwell._runtime.arguments import awaitable, check_function, check_items, check_number
 
 __all__ = ["Effecting", "map_items", "once"]
 
@@ -38,17 +39,20 @@ async def once(
     verify: Callable[..., Awaitable[Any]] | None = None,
 ) -> Any:
     """Return the remembered result, or do it and remember."""
+    check_function("ctx.once", "function", function)
+    if verify is not None:
+        check_function("ctx.once", "verify", verify)
     async with call.alone(key):
         known = call.effect(key)
         if known is not None and known.done:
             return known.result
         result = None
         if known is not None and verify is not None:
-            result = await verify(*arguments)
+            result = await awaitable(verify, verify(*arguments))
         elif verify is not None:
             await call.record(key, Effect(done=False))
         if result is None:
-            result = await function(*arguments)
+            result = await awaitable(function, function(*arguments))
         await call.record(key, Effect(done=True, result=result))
         return result
 
@@ -61,8 +65,9 @@ async def map_items(
     name: str,
 ) -> list[Any]:
     """Do every item once, at most `concurrency` of them at a time."""
-    if concurrency < 1:
-        raise ValueError(f"ctx.map(concurrency={concurrency}): at least one at a time")
+    check_number("ctx.map", "concurrency", concurrency)
+    check_function("ctx.map", "function", function)
+    check_items("ctx.map", items)
     places = asyncio.Semaphore(concurrency)
 
     async def do(number: int, item: Any) -> Any:

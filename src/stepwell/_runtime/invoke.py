@@ -1,7 +1,9 @@
 """One invocation of a step: whatever the user's code does, it becomes exactly one tick."""
 
 import asyncio
+from collections.abc import Iterator
 from functools import partial
+from inspect import isawaitable
 from typing import Any, cast
 from weakref import ref
 
@@ -9,11 +11,13 @@ from anyio import to_thread
 
 from stepwell._engine.state import Work
 from stepwell._engine.ticks import StepFailed, StepReturned
+from stepwell._names import kind_of
 from stepwell._runtime.call import StepCall
 from stepwell._runtime.planning import BoundStep
 from stepwell.context._port import current_port
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event
+from stepwell.runtime.types.results import WaitingForEvent
 
 __all__ = ["invoke"]
 
@@ -21,13 +25,15 @@ __all__ = ["invoke"]
 async def invoke(call: StepCall) -> None:
     """Run a step to its end and settle it.
 
-    A step that was halted, because its run is over, settles nothing. A step whose task was
+    A step that was halted, because its run is over, settles nothing, nor does one that left to be
+    run again when an event has come. A step whose task was
     cancelled from outside the run, as at the end of `asyncio.run`, was interrupted: that is no
     failure, and whoever continues the run runs it again.
     """
     current_port.set(ref(call))
+    call.begin()
     try:
-        tick = _returned(call, await _perform(call))
+        tick = await _captured(call, await _attempt(call))
     except asyncio.CancelledError as error:
         if call.halted:
             return
@@ -39,15 +45,32 @@ async def invoke(call: StepCall) -> None:
             f"something that it awaited was cancelled"
         )
         cancelled.__cause__ = error
-        tick = StepFailed(call.work, cancelled)
-    except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes the tick
-        tick = StepFailed(call.work, error)
+        tick = call.failed(cancelled)
+    except WaitingForEvent:
+        call.leave()
+        return
     call.settle(tick)
+
+
+async def _attempt(call: StepCall) -> StepReturned | StepFailed:
+    try:
+        return _returned(call, await _perform(call))
+    except Exception as error:  # noqa: BLE001  a step may raise anything: it becomes the tick
+        return call.failed(error)
+
+
+async def _captured(call: StepCall, tick: StepReturned | StepFailed) -> StepReturned | StepFailed:
+    """Read what the commit needs; nothing is awaited between this and the commit."""
+    try:
+        await call.capture()
+    except Exception as error:  # noqa: BLE001  a user's codec may raise anything, as a step may
+        return call.failed(error) if isinstance(tick, StepReturned) else tick
+    return tick
 
 
 async def _perform(call: StepCall) -> Any:
     step = call.step
-    arguments: dict[str, Any] = {step.event_parameter: call.work.payload}
+    arguments = call.event_arguments()
     if step.context_parameter:
         arguments[step.context_parameter] = call.context
     if not step.resources:
@@ -76,8 +99,8 @@ def _returned(call: StepCall, result: Any) -> StepReturned:
         return _returned_list(step, work, cast("list[Any]", result))
     if not isinstance(result, Event):
         raise WorkflowRuntimeError(
-            f"Step {step.name!r} returned {type(result).__name__} ({result!r:.80}): a step returns "
-            f"an event, or None. Return StopEvent(result=...) to end the run with a value."
+            f"Step {step.name!r} returned {kind_of(result)} ({result!r:.80}): a step returns "
+            f"an event, or None. {_remedy(result)}"
         )
     if step.config.is_fan_out and not isinstance(result, step.config.bare_return_types):
         raise WorkflowRuntimeError(
@@ -85,6 +108,16 @@ def _returned(call: StepCall, result: Any) -> StepReturned:
             f"it only in a list: return a list, or add the class to the annotation."
         )
     return StepReturned(work, [result])
+
+
+def _remedy(result: object) -> str:
+    if isinstance(result, type):
+        return f"Return an instance: {result.__name__}(...)."
+    if isawaitable(result):
+        return "Await it first."
+    if isinstance(result, tuple | set | frozenset | Iterator):
+        return "To return several events annotate the step with list[...], and return a list."
+    return "Return StopEvent(result=...) to end the run with a value."
 
 
 def _returned_list(step: BoundStep, work: Work, result: list[Any]) -> StepReturned:
@@ -96,7 +129,7 @@ def _returned_list(step: BoundStep, work: Work, result: list[Any]) -> StepReturn
     for element in result:
         if not isinstance(element, Event):
             raise WorkflowRuntimeError(
-                f"Step {step.name!r} returned a list with {type(element).__name__} "
-                f"({element!r:.80}) in it: every element must be an event."
+                f"Step {step.name!r} returned a list with {kind_of(element)} "
+                f"({element!r:.80}) in it: every element must be an event. Leave out what is none."
             )
     return StepReturned(work, result, fanned_out=True)

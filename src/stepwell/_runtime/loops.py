@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from stepwell._engine.state import Cursor
+from stepwell._runtime.arguments import check_function, check_items, check_number
 from stepwell.errors import WorkflowRuntimeError
 
 __all__ = ["Loop", "LoopNames", "Looping"]
@@ -28,7 +29,7 @@ class LoopNames:
         Raises:
             WorkflowRuntimeError: the user gave this name to another loop in the same place.
         """
-        place = f"{self._open[-1].name}/{self._open[-1].cursor.done}/" if self._open else ""
+        place = self._place()
         self._counts[place] = self._counts.get(place, 0) + 1
         name = place + (given or str(self._counts[place]))
         if name in self._taken:
@@ -38,6 +39,15 @@ class LoopNames:
             )
         self._taken.add(name)
         return name
+
+    def count(self, what: str) -> str:
+        """Return a name for one of several things of a kind that are done in the same place."""
+        kind = self._place() + what
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        return f"{kind}#{self._counts[kind]}"
+
+    def _place(self) -> str:
+        return f"{self._open[-1].name}/{self._open[-1].cursor.done}/" if self._open else ""
 
     def enter(self, loop: "Loop") -> None:
         """A loop is at an item: loops that begin now are inside."""
@@ -85,8 +95,9 @@ class Loop:
         every: int,
         name: str | None,
     ) -> None:
-        if every < 1:
-            raise ValueError(f"ctx.each(every={every}): commit after at least one item")
+        check_number("ctx.each", "every", every)
+        check_items("ctx.each", items)
+        check_function("ctx.each", "key", key)
         self._call = call
         self._items = list(items)
         self._every = every

@@ -1,14 +1,16 @@
 """What can be done with a run from outside of its steps: the port of `handler.ctx`."""
 
+from asyncio import Queue
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from typing_extensions import override
 
-from stepwell._engine import routing
+from stepwell._engine import routing, waiting
 from stepwell._engine.ticks import EventArrived
 from stepwell._runtime.runner import Runner
 from stepwell._runtime.stream import EventStream
-from stepwell.context._port import Port
+from stepwell.context._port import Port, check_event
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event
 
@@ -36,16 +38,28 @@ class RunPort(Port):
 
     @override
     def send_event(self, event: Event, step: str | None) -> None:
+        check_event(event, "send_event")
         if step is not None:
-            routing.check_target(self._runner.internals.plan, type(event), step)
+            internals = self._runner.internals
+            routing.check_target(internals.plan, internals.run, event, step)
         if self._runner.is_over:
             raise WorkflowRuntimeError(
                 f"{type(event).__name__} was sent to run {self.run_id!r}, which is over: no step "
                 f"can take it any more"
             )
+        self._check_room(event)
         if self._check is not None:
             self._check(event, f"{type(event).__name__} for run {self.run_id!r}")
         self._runner.feed(EventArrived(event, step))
+
+    def _check_room(self, event: Event) -> None:
+        """Refuse what nobody takes where too much of it is kept: its sender must know."""
+        plan, run = self._runner.internals.plan, self._runner.internals.run
+        if waiting.is_full(run) and not routing.is_taken(plan, run, event):
+            raise WorkflowRuntimeError(
+                f"run {self.run_id!r} keeps {waiting.KEPT_MAX} events that no step has taken or "
+                f"waited for: {type(event).__name__} is refused. Let a step take such events."
+            )
 
     @override
     async def deliver(self, event: Event, step: str | None) -> None:
@@ -59,6 +73,14 @@ class RunPort(Port):
     @override
     def stream_events(self) -> AsyncIterator[Event]:
         return self._runner.stream.read()
+
+    @override
+    def streaming_queue(self) -> Queue[Event]:
+        return self._runner.stream.queue()
+
+    @override
+    def result(self) -> Any:
+        return self._runner.outcome().result()
 
     @override
     def running_steps(self) -> list[str]:
@@ -96,6 +118,10 @@ class ElsewherePort(Port):
     @override
     def stream_events(self) -> AsyncIterator[Event]:
         return self._stream.read()
+
+    @override
+    def streaming_queue(self) -> Queue[Event]:
+        return self._stream.queue()
 
     @override
     def _remedy(self, what: str) -> str:

@@ -10,10 +10,20 @@ import asyncio
 import contextvars
 import logging
 from hashlib import sha256
-from typing import assert_never
+from typing import Any, assert_never
 
-from stepwell._engine import routing
-from stepwell._engine.commands import Command, Finish, Halt, Invoke, Publish, Warn
+from stepwell._engine import routing, waiting
+from stepwell._engine.commands import (
+    Command,
+    Finish,
+    Halt,
+    Invoke,
+    Publish,
+    Queued,
+    Remind,
+    Wake,
+    Warn,
+)
 from stepwell._engine.ledger import Writes
 from stepwell._engine.reduce import reduce
 from stepwell._engine.state import Work
@@ -25,25 +35,33 @@ from stepwell._engine.ticks import (
     RunStarted,
     StepFailed,
     StepReturned,
+    StepSuspended,
     Tick,
     TimedOut,
+    WaitBegun,
+    WaitDropped,
 )
 from stepwell._runtime.call import StepCall
 from stepwell._runtime.commits import Boundary, Commits
 from stepwell._runtime.invoke import invoke
+from stepwell._runtime.narrator import Narrator
 from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.planning import Program
 from stepwell._runtime.stream import EventStream
 from stepwell._runtime.timers import Stopwatch
+from stepwell._serialization import NOTHING_CAPTURED, Captured
 from stepwell.context.context import Internals
 from stepwell.errors import EncodingError, WorkflowRuntimeError
-from stepwell.events import Event
+from stepwell.events import Event, InputRequiredEvent
 from stepwell.resource import RunResources
 
 __all__ = ["Runner"]
 
 HALT_GRACE = 5.0
 """How long, in seconds, the end of a run waits for cancelled steps to clean up."""
+
+DROP_GRACE = 0.05
+"""How long, in seconds, after a cancelled wait the end of the process may still cancel the run."""
 
 NOTHING = Writes()
 
@@ -59,6 +77,7 @@ class Runner:
         run_id: the name of the run.
         resources: what fills the resource parameters of the steps.
         timeout: how long the run may work, in seconds; None for ever.
+        verbose: tell people what the steps do.
         stream: where the run publishes; a stream of its own by default.
 
     Attributes:
@@ -75,6 +94,7 @@ class Runner:
         run_id: str,
         resources: RunResources,
         timeout: float | None = None,
+        verbose: bool = False,
         stream: EventStream | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -82,12 +102,14 @@ class Runner:
         self._base = contextvars.copy_context()
         self._calls: dict[int, StepCall] = {}
         self._halted: list[asyncio.Task[None]] = []
+        self._reminders: dict[int, asyncio.TimerHandle] = {}
         self._ending: asyncio.Task[None] | None = None
         self._commits: Commits | None = None
         self._outside = Writes()
         self._early: list[Tick] | None = []
         self._opening: list[asyncio.Future[None]] = []
         self._finished = False
+        self._outcome: Outcome | None = None
         self._timeout = timeout
         self._stopwatch: Stopwatch | None = None
         self.internals = internals
@@ -95,6 +117,8 @@ class Runner:
         self.resources = resources
         self.checkpointer: object = None
         self.stream = stream or EventStream()
+        self._narrator = Narrator(self.stream, verbose)
+        self._waits_its_turn = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self.failure: BaseException | None = None
 
@@ -104,9 +128,14 @@ class Runner:
         """Apply the first tick; nothing happens before `go`."""
         return reduce(self._program.plan, self.internals.run, tick)
 
+    def wait_turn(self) -> None:
+        """Others go first: `go` is called later, or not at all if the run is cancelled before."""
+        self._waits_its_turn = True
+
     def go(self, commands: list[Command], commits: Commits | None = None) -> None:
         """Carry out the first commands, and take ticks from now on."""
         self._commits = commits
+        self._waits_its_turn = False
         early, self._early = self._early or [], None
         if self._timeout is not None:
             expire = TimedOut(self._timeout)
@@ -141,7 +170,7 @@ class Runner:
             WorkflowRuntimeError: the run was found to be over, or elsewhere.
             StoreError: the store can't be reached, or refuses.
         """
-        if self._early is not None and not self.is_over:
+        if self._early is not None and not (self._waits_its_turn or self.is_over):
             self._opening.append(self._loop.create_future())
             await self._opening[-1]
         await self.flush()
@@ -164,19 +193,32 @@ class Runner:
             self._commits.stage(NOTHING, [tick.event] if isinstance(tick, EventArrived) else [])
         self._apply(tick, Boundary("", 0, 0.0, type(tick).__name__))
 
+    def began(self, call: StepCall) -> None:
+        """The task of a step runs."""
+        if self._narrator.is_heard:
+            self._narrator.started(call)
+
     def settle(self, call: StepCall, tick: StepReturned | StepFailed) -> None:
         """A step is done. Nobody awaits its task, so whatever goes wrong here ends the run."""
-        call.ended = True
-        self._calls.pop(call.work.id, None)
-        self.internals.store.cell.views.pop(id(call.writes), None)
-        if self.is_over:
+        was_replaced = self._calls.get(call.work.id) is not call
+        self._drop(call)
+        if self.is_over or was_replaced:
             return
+        if self._narrator.is_heard:
+            self._narrator.stopped(call, tick)
         try:
             if self._commits is not None:
                 tick = self._stage(self._commits, call, tick)
             self._apply(tick, self._boundary(call, type(tick).__name__))
         except Exception as error:  # noqa: BLE001  the handler raises it
             self.abandon(error)
+
+    def _drop(self, call: StepCall) -> None:
+        call.ended = True
+        call.waits.close()
+        if self._calls.get(call.work.id) is call:
+            del self._calls[call.work.id]
+        self.internals.store.cell.views.pop(id(call.writes), None)
 
     def send_from(self, call: StepCall, event: Event, step: str | None) -> None:
         """A running step sent an event: a commit of its own, with none of the step's state."""
@@ -189,11 +231,59 @@ class Runner:
             digest = sha256(text.encode()).hexdigest()[:16]
         self._apply(EventSent(call.work, event, step, digest), self._boundary(call, "EventSent"))
 
+    def publish(self, event: Event) -> None:
+        """A running step wrote to the stream; what it asks a human is remembered."""
+        if isinstance(event, InputRequiredEvent):
+            waiting.ask(self.internals.run, event)
+        self.stream.publish(event)
+
+    def wait_from(self, call: StepCall, tick: WaitBegun | WaitDropped | StepSuspended) -> None:
+        """A running step waits for an event, or does so no more: a commit of its own.
+
+        Raises:
+            EncodingError: the class of the event, or the one that asks, has no durable form.
+        """
+        if self.is_over:
+            return
+        if self._commits is not None and isinstance(tick, WaitBegun):
+            awaited = tick.waiter.event_type
+            self.internals.plan.codec.encode(awaited, f"the wait for {awaited.__name__}")
+        if self._narrator.is_heard and not isinstance(tick, StepSuspended):
+            self._narrator.waited(call, tick)
+        boundary = self._boundary(call, type(tick).__name__)
+        if self._commits is not None and isinstance(tick, WaitDropped):
+            self._drop_wait(self._commits, tick, boundary)
+            return
+        asked = tick.waiter.question if isinstance(tick, WaitBegun) else None
+        if self._commits is not None:
+            self._commits.stage(NOTHING, [asked] if asked else [])
+        self._apply(tick, boundary)
+
+    def _drop_wait(self, commits: Commits, tick: WaitDropped, boundary: Boundary) -> None:
+        """Give up a wait, and commit that a moment later.
+
+        At the end of a process all tasks are cancelled, one by one: then the run is interrupted by
+        that time, and its waits stay for whoever goes on.
+        """
+
+        def commit() -> None:
+            if not self.is_over:
+                commits.add([], boundary)
+
+        reduce(self._program.plan, self.internals.run, tick)
+        self._loop.call_later(DROP_GRACE, commit)
+        self._watch()
+
+    def leave(self, call: StepCall) -> None:
+        """A step left in a wait; what it wrote is not committed, and is written again."""
+        self._drop(call)
+
     async def checkpoint(self, call: StepCall) -> None:
         """Commit what a step has done so far."""
         if self._commits is None:
             return
-        self._commits.stage(call.writes)
+        await call.capture()
+        self._commits.stage(call.writes, captures=call.captures)
         call.writes.commit()
         call.note_progress()
         routing.forget_sends(self.internals.run, call.work)
@@ -207,13 +297,13 @@ class Runner:
     async def flush(self) -> None:
         """Commit what was written from outside of the steps."""
         if self._commits is not None and not self.is_over:
-            self._stage_outside(self._commits)
+            self._stage_outside(self._commits, await self.capture(NOTHING))
             await self._commits.flush(Boundary("", 0, 0.0, "Checkpoint"))
 
     def _apply(self, tick: Tick, boundary: Boundary) -> None:
         commands = reduce(self._program.plan, self.internals.run, tick)
         if self._commits is not None:
-            self._commits.add(commands, boundary)
+            self._commits.add(commands, boundary, waits=isinstance(tick, WaitBegun))
         else:
             for command in commands:
                 self.perform(command)
@@ -223,9 +313,10 @@ class Runner:
         self, commits: Commits, call: StepCall, tick: StepReturned | StepFailed
     ) -> StepReturned | StepFailed:
         """Encode what the step did; what has no durable form makes the step fail."""
-        self._stage_outside(commits)
+        self._stage_outside(commits, call.captures)
+        events = tick.events if isinstance(tick, StepReturned) else ()
         try:
-            commits.stage(call.writes, tick.events if isinstance(tick, StepReturned) else ())
+            commits.stage(call.writes, events, call.captures)
         except EncodingError as error:
             if isinstance(tick, StepReturned):
                 return StepFailed(call.work, error)
@@ -234,10 +325,27 @@ class Runner:
         call.note_progress()
         return tick
 
-    def _stage_outside(self, commits: Commits) -> None:
-        """What was written from outside of the steps goes along with the next boundary."""
+    async def capture(self, writes: Writes) -> Captured:
+        """Read what only an await can read of what a step wrote, and of what others did."""
+        values = [*self._touched(writes), *self._touched(self._outside)]
+        return await self.internals.plan.codec.capture(values)
+
+    def _touched(self, writes: Writes) -> list[Any]:
+        keys = writes.assigned | writes.fetched
+        values = self.internals.store.cell.values() if keys else {}
+        return [values[key] for key in keys & values.keys()]
+
+    def _stage_outside(self, commits: Commits, captures: Captured = NOTHING_CAPTURED) -> None:
+        """What was written from outside of the steps goes along with the next boundary.
+
+        With the next one that has read it, if only an await can read it.
+        """
+        codec = self.internals.plan.codec
+        for value in self._touched(self._outside):
+            if id(value) not in captures and codec.must_capture(value):
+                return
         try:
-            commits.stage(self._outside)
+            commits.stage(self._outside, captures=captures)
         except EncodingError as error:
             log.warning(
                 "run %s: what was written from outside is not durable: %s", self.run_id, error
@@ -255,12 +363,19 @@ class Runner:
         match command:
             case Invoke():
                 self._invoke(command.work)
+            case Wake():
+                self._wake(command)
+            case Remind():
+                self._remind(command)
             case Publish():
                 self.stream.publish(command.event)
             case Halt():
                 self._halt()
             case Finish():
                 self._finish()
+            case Queued():
+                if self._narrator.is_heard:  # after the steps of this turn were told of
+                    self._loop.call_soon(self._tell_queued, command.work)
             case Warn():
                 log.warning("run %s: %s", self.run_id, command.message)
             case _:
@@ -273,7 +388,27 @@ class Runner:
         call = self._calls[work.id] = StepCall(self, work, step, self._loop.time())
         call.task = self._loop.create_task(invoke(call), context=self._base.copy())
 
+    def _tell_queued(self, work: Work) -> None:
+        if not self.is_over:
+            self._narrator.enqueued(work)
+
+    def _wake(self, command: Wake) -> None:
+        call = self._calls.get(command.work.id)
+        if call is not None:
+            self.began(call)
+            call.waits.wake(command.waits)
+
+    def _remind(self, command: Remind) -> None:
+        def remind() -> None:
+            del self._reminders[id(command)]
+            self.feed(command.tick)
+
+        self._reminders[id(command)] = self._loop.call_later(command.delay, remind)
+
     def _halt(self) -> None:
+        for reminder in self._reminders.values():
+            reminder.cancel()
+        self._reminders.clear()
         for call in self._calls.values():
             call.halt()
             if call.task is not None:
@@ -301,6 +436,8 @@ class Runner:
         self._close()
 
     def _close(self) -> None:
+        run = self.internals.run  # of which the context may begin another one
+        self._outcome = Outcome(run.result, self.failure or run.error)
         self.stream.close()
         if not self.ended.done():
             self.ended.set_result(None)
@@ -331,13 +468,17 @@ class Runner:
     @property
     def is_over(self) -> bool:
         """Whether nothing that happens now can be part of the run any more."""
-        return self.failure is not None or self.internals.run.status.ended
+        return self._finished or self.failure is not None or self.internals.run.status.ended
 
     def _watch(self) -> None:
-        """Let the time of the run count while a step runs, or waits for a worker."""
+        """Let the time of the run count, unless it stands still until an answer comes."""
+        if self._narrator.is_heard and not self.is_over and self.internals.run.idle:
+            self._narrator.idle()
         if self._stopwatch is None:
             return
-        if self.is_over or self.internals.run.idle:
+        run, plan = self.internals.run, self.internals.plan
+        waits = run.idle and (run.expects_answer or plan.waits_for_human)
+        if self.is_over or waits:
             self._stopwatch.pause()
         else:
             self._stopwatch.run()
@@ -360,6 +501,8 @@ class Runner:
 
     def cancel(self) -> None:
         """End the run."""
+        if self._waits_its_turn:
+            self._early = None
         self.feed(CancelAsked())
 
     def outcome(self) -> Outcome:
@@ -368,7 +511,6 @@ class Runner:
         Raises:
             WorkflowRuntimeError: it has not.
         """
-        if not self.ended.done():
+        if self._outcome is None:
             raise WorkflowRuntimeError(f"run {self.run_id!r} is not complete: await its handler")
-        run = self.internals.run
-        return Outcome(run.result, self.failure or run.error)
+        return self._outcome

@@ -1,4 +1,4 @@
-"""The time that a run may take. Waiting for the outside does not count."""
+"""The time that a run may take. Waiting for an answer does not count."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The forms of registered classes: dataclasses, enums, tuples, exceptions, and foreign ones."""
+"""The forms of registered classes: dataclasses, enums, tuples, and foreign ones."""
 
 import inspect
 from dataclasses import fields
@@ -7,6 +7,9 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from stepwell._serialization.captures import captured_form
+from stepwell._serialization.exceptions import ExceptionForm
+from stepwell._serialization.foreign import bring_codecs
 from stepwell._serialization.forms import (
     TAG,
     VALUE,
@@ -27,6 +30,7 @@ from stepwell._serialization.registry import ForeignCodec, TypeRegistry
 
 def form_of(cls: type, types: TypeRegistry) -> Form | None:
     """Return the form of a registered class."""
+    bring_codecs(cls.__module__)
     name = types.name_of(cls)
     if name is None:
         return None
@@ -53,6 +57,8 @@ class ForeignForm:
         self._codec = codec
 
     def encode(self, walker: Walker, value: Any, depth: int) -> dict[str, Json]:
+        if self._codec.capture is not None:
+            value = captured_form(value)
         return {TAG: self._name, VALUE: walker.encode_value(self._codec.encode(value), depth)}
 
     def decode(self, walker: Walker, tagged: dict[str, Json], depth: int) -> Any:
@@ -134,40 +140,3 @@ class DataclassForm:
         for name, value in known.items():
             object.__setattr__(made, name, value)  # also if it is frozen
         return made
-
-
-class ExceptionForm:
-    """An exception is its arguments and its attributes, without traceback, cause and context."""
-
-    def __init__(self, name: str, cls: type[BaseException]) -> None:
-        self._name = name
-        self._cls = cls
-
-    def encode(self, walker: Walker, value: BaseException, depth: int) -> dict[str, Json]:
-        tagged: dict[str, Json] = {TAG: self._name, VALUE: encode_list(walker, _args(value), depth)}
-        if vars(value):
-            tagged["attributes"] = encode_map(walker, vars(value), depth, attribute_step)
-        return tagged
-
-    def decode(self, walker: Walker, tagged: dict[str, Json], depth: int) -> BaseException:
-        args = decode_list(walker, tagged[VALUE], depth)
-        made = self._make(args)
-        vars(made).clear()
-        vars(made).update(decode_map(walker, tagged.get("attributes", {}), depth))
-        return made
-
-    def _make(self, args: list[Any]) -> BaseException:
-        """Call the class; one whose constructor takes something else gets along without it."""
-        try:
-            made = self._cls(*args)
-        except TypeError:
-            return self._cls.__new__(self._cls, *args)
-        if not isinstance(made, OSError):  # it keeps a file name apart from its arguments
-            made.args = tuple(args)
-        return made
-
-
-def _args(error: BaseException) -> tuple[Any, ...]:
-    if isinstance(error, OSError):
-        return cast("tuple[Any, ...]", OSError.__reduce__(error)[1])
-    return error.args

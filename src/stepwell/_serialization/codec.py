@@ -1,12 +1,15 @@
 """Codec: from a value to JSON text and back."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from math import isfinite
 from typing import Any, cast
 
 from pydantic import BaseModel
 
+from stepwell._serialization.captures import Captured
 from stepwell._serialization.classes import form_of
+from stepwell._serialization.exceptions import encode_described
+from stepwell._serialization.foreign import bring_codecs
 from stepwell._serialization.forms import (
     PLAIN,
     TAG,
@@ -47,6 +50,7 @@ class Codec:
         self.types = types
         self._encoders: dict[type, Encoder] = dict(ENCODERS)
         self._forms: dict[type, Form] = {}
+        self._captures: dict[type, Callable[[Any], Awaitable[Any]] | None] = {}
 
     def encode(self, value: Any, where: str) -> str:
         """Return the value as JSON text, in ASCII.
@@ -123,6 +127,33 @@ class Codec:
         except Exception as error:  # from validators, constructors and the user's own codecs
             raise _unreadable(where, error) from error
 
+    def must_capture(self, value: object) -> bool:
+        """Whether a value can only be encoded inside `captured(await codec.capture(...))`."""
+        return self._capture_of(value) is not None
+
+    async def capture(self, values: Iterable[Any]) -> Captured:
+        """Read those of the values that only an await can read.
+
+        Raises:
+            Exception: whatever the codec of such a value raised.
+        """
+        forms: dict[int, tuple[Any, Any]] = {}
+        for value in values:
+            read = self._capture_of(value)
+            if read is not None:
+                forms[id(value)] = (value, await read(value))
+        return forms
+
+    def _capture_of(self, value: object) -> Callable[[Any], Awaitable[Any]] | None:
+        kind = type(value)
+        if kind in PLAIN or kind in ENCODERS:
+            return None
+        if kind not in self._captures:
+            bring_codecs(kind.__module__)
+            codec = self.types.codec_of(kind)
+            self._captures[kind] = codec and codec.capture
+        return self._captures[kind]
+
     def check(self, value: Any, where: str) -> None:
         """Look at the type of the value alone, not at what it holds.
 
@@ -151,6 +182,8 @@ class Codec:
             return ENCODERS[type]
         if kind not in self._encoders:
             form = self._form_of(kind)
+            if form is None and isinstance(value, Exception):
+                return encode_described  # not kept: its class may be registered later
             if form is None:
                 raise _no_form(value)
             self._encoders[kind] = form.encode
@@ -190,8 +223,14 @@ class Codec:
         decoder = DECODERS.get(tag)
         if decoder is not None:
             return decoder
-        form = self._form_of(self.types.resolve(tag) or refuse_unknown(tag))
+        form = self._form_of(self._resolve(tag))
         return form.decode if form is not None else refuse_unknown(tag)
+
+    def _resolve(self, tag: str) -> type:
+        known = self.types.resolve(tag)
+        if known is None:
+            bring_codecs(tag)
+        return known or self.types.resolve(tag) or refuse_unknown(tag)
 
 
 def _write(tree: Json) -> str:

@@ -2,8 +2,7 @@
 
 import builtins
 import contextlib
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from pathlib import PurePath
@@ -15,45 +14,39 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    overload,
 )
 
 from pydantic import BaseModel
 from typing_extensions import TypeIs, is_typeddict
 
 from stepwell import errors, events
+from stepwell._names import type_name
 from stepwell.errors import EncodingError
 
 __all__ = ["DEFAULT_TYPES", "TypeRegistry", "register", "register_codec", "type_name"]
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 _CONTENT_TYPES = (str, bytes, bytearray, int, float, complex, list, dict, set, frozenset, PurePath)
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignCodec(Generic[T]):
-    """What the user told us about a class that is not theirs."""
+    """What the user told us about a class that is not theirs.
 
-    encode: Callable[[T], Any]
-    decode: Callable[[Any], T]
-
-
-def type_name(cls: type) -> str:
-    """Return the name under which a class is stored: `module:qualname`.
-
-    A class of the script that runs has the name that it would have if the script were imported,
-    so that another process can read what this one wrote.
+    Attributes:
+        encode: takes an instance apart, or what `capture` made of it.
+        decode: makes it again.
+        capture: reads an instance where only an await can.
+        lends: for events that a run begins with: what they hold for its state, by key.
     """
-    module = _main_name() if cls.__module__ == "__main__" else cls.__module__
-    return f"{module}:{cls.__qualname__}"
 
-
-def _main_name() -> str:
-    main = sys.modules["__main__"]
-    if main.__spec__ is not None:
-        return main.__spec__.name
-    file = getattr(main, "__file__", None)
-    return PurePath(file).stem if file else "__main__"
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], T]
+    capture: Callable[[T], Awaitable[Any]] | None = None
+    lends: Callable[[T], Mapping[str, Any]] | None = None
 
 
 def is_class(value: object) -> TypeIs[type[Any]]:
@@ -230,12 +223,30 @@ def register(*types: type) -> None:
         DEFAULT_TYPES.register_annotation(cls)
 
 
+@overload
 def register_codec(
     cls: type[T],
     *,
     encode: Callable[[T], Any],
     decode: Callable[[Any], T],
     name: str | None = None,
+) -> None: ...
+@overload
+def register_codec(
+    cls: type[T],
+    *,
+    encode: Callable[[C], Any],
+    decode: Callable[[Any], T],
+    name: str | None = None,
+    capture: Callable[[T], Awaitable[C]],
+) -> None: ...
+def register_codec(
+    cls: type[T],
+    *,
+    encode: Callable[[Any], Any],
+    decode: Callable[[Any], T],
+    name: str | None = None,
+    capture: Callable[[T], Awaitable[Any]] | None = None,
 ) -> None:
     """Say how instances of a class that is not yours are stored in runs.
 
@@ -247,8 +258,12 @@ def register_codec(
         decode: makes the instance again from what `encode` returned.
         name: what names the class in stored data, with a colon in it. By default
             `module:qualname`, which changes when the class moves.
+        capture: reads an instance that can only be read by an await, such as one whose content
+            is in a database; `encode` then gets what it returned. It is awaited before the
+            commit of a step that had to do with the instance, which must be a top-level value
+            of the state.
 
     Raises:
         EncodingError: `name` has no colon.
     """
-    DEFAULT_TYPES.register_codec(cls, name, ForeignCodec(encode, decode))
+    DEFAULT_TYPES.register_codec(cls, name, ForeignCodec(encode, decode, capture))

@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic_core import TzInfo
 
+from stepwell._serialization.best_effort import BestEffort, encoder_of_best_effort
+from stepwell._serialization.exceptions import DESCRIBED, decode_described
 from stepwell._serialization.forms import (
     TAG,
     VALUE,
@@ -267,6 +269,7 @@ ENCODERS: dict[type, Encoder] = {
     timedelta: _encode_timedelta,
     tuple: _encode_tuple,
     type: _encode_class,
+    BestEffort: encoder_of_best_effort(),
     Counter: _pairs_encoder("counter"),
     OrderedDict: _pairs_encoder("ordereddict"),
     **{cls: _text_encoder(tag, to_text) for tag, cls, to_text, _ in _TEXTS},
@@ -288,5 +291,6 @@ DECODERS: dict[str, Decoder] = {
     "time": _decode_time,
     "timedelta": _decode_timedelta,
     "tuple": _decode_tuple,
+    DESCRIBED: decode_described,
     **{tag: _text_decoder(from_text) for tag, _, _, from_text in _TEXTS},
 }

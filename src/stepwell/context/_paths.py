@@ -6,9 +6,69 @@ from typing import Any, cast
 
 from stepwell.events import DictLikeModel
 
-__all__ = ["MAX_DEPTH", "get_by_path", "set_by_path", "set_item", "shallow_copy", "split"]
+__all__ = [
+    "MAX_DEPTH",
+    "assign",
+    "follow",
+    "get_by_path",
+    "set_by_path",
+    "shallow_copy",
+    "split",
+    "split_to_set",
+    "with_value",
+]
 
 MAX_DEPTH = 1000
+"""How many segments a path may have."""
+
+
+def get_by_path(state: Any, path: str, default: Any = ...) -> Any:
+    """Return the value at a dotted path; `""` is the state itself.
+
+    Args:
+        state: a model, a mapping or a sequence.
+        path: keys, fields and indexes, with dots between them.
+        default: returned where there is nothing.
+
+    Raises:
+        ValueError: there is nothing at the path, and no default; or it has too many segments.
+    """
+    segments = split(path)
+    try:
+        return follow(state, segments)
+    except (LookupError, AttributeError, TypeError, ValueError):
+        if default is ...:
+            raise ValueError(
+                f"Path {path!r} not found in state: set it first, or give a default"
+            ) from None
+        return default
+
+
+def set_by_path(state: Any, path: str, value: Any) -> None:
+    """Set the value at a dotted path, in place; dictionaries on the way are made.
+
+    Args:
+        state: a model, a dictionary or a list.
+        path: keys, fields and indexes, with dots between them.
+        value: what to put there.
+
+    Raises:
+        ValueError: the path is empty or too long, or a model has no such field.
+        AttributeError: an index that a list does not have; something that nothing can be set in.
+    """
+    *way, last = split_to_set(path)
+    for segment in way:
+        try:
+            state = follow(state, [segment])
+        except (LookupError, AttributeError):
+            state = _with_new_dictionary(state, segment)
+    assign(state, last, value)
+
+
+def _with_new_dictionary(state: Any, segment: str) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    assign(state, segment, made)
+    return made
 
 
 def split(path: str) -> list[str]:
@@ -16,14 +76,29 @@ def split(path: str) -> list[str]:
 
     Raises:
         ValueError: it has more than `MAX_DEPTH` segments.
+        TypeError: it is no text.
     """
+    if not isinstance(path, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
+        raise TypeError(f"the path {path!r:.80} is no text: give a str, with dots between the keys")
     segments = path.split(".") if path else []
     if len(segments) > MAX_DEPTH:
-        raise ValueError(f"Path length exceeds {MAX_DEPTH} segments")
+        raise ValueError(f"a path has at most {MAX_DEPTH} segments, not {len(segments)}: nest less")
     return segments
 
 
-def get_by_path(obj: Any, segments: Sequence[str]) -> Any:
+def split_to_set(path: str) -> list[str]:
+    """Return the segments of a path at which something is to be set.
+
+    Raises:
+        ValueError: it is empty, or has more than `MAX_DEPTH` segments.
+    """
+    segments = split(path)
+    if not segments:
+        raise ValueError("the path to set is empty: name a key, or use set_state()")
+    return segments
+
+
+def follow(obj: Any, segments: Sequence[str]) -> Any:
     """Follow the segments from an object.
 
     Raises:
@@ -34,7 +109,7 @@ def get_by_path(obj: Any, segments: Sequence[str]) -> Any:
     return obj
 
 
-def set_by_path(obj: Any, segments: Sequence[str], value: Any) -> Any:
+def with_value(obj: Any, segments: Sequence[str], value: Any) -> Any:
     """Return `obj` with the value at the path; containers on the way are copied or made.
 
     Raises:
@@ -43,8 +118,51 @@ def set_by_path(obj: Any, segments: Sequence[str], value: Any) -> Any:
     if not segments:
         return value
     segment, rest = segments[0], segments[1:]
-    inner = set_by_path(_get_or_new(obj, segment), rest, value) if rest else value
-    return _with(obj, segment, inner)
+    inner = with_value(_get_or_new(obj, segment), rest, value) if rest else value
+    changed = shallow_copy(obj)
+    assign(changed, segment, inner)
+    return changed
+
+
+def shallow_copy(obj: Any) -> Any:
+    """Return a copy; a model that takes any key has those in a dictionary of its own."""
+    copied: Any = copy(obj)
+    if isinstance(copied, DictLikeModel):
+        copied._data = dict(copied.to_dict())  # pyright: ignore[reportPrivateUsage]  its own copy, not the original's
+    return copied
+
+
+def assign(obj: Any, segment: str, value: Any) -> None:
+    """Set one key, field, attribute or element, in place.
+
+    Raises:
+        AttributeError, TypeError, ValueError: it can't be set.
+    """
+    dynamic = isinstance(obj, DictLikeModel) and segment not in type(obj).model_fields
+    if dynamic or isinstance(obj, dict):
+        cast("dict[str, Any]", obj)[segment] = value
+    elif isinstance(obj, list):
+        _assign_element(cast("list[Any]", obj), segment, value)
+    else:
+        _assign_attribute(obj, segment, value)
+
+
+def _assign_attribute(obj: Any, segment: str, value: Any) -> None:
+    try:
+        setattr(obj, segment, value)
+    except AttributeError as error:
+        raise AttributeError(
+            f"{segment!r} can't be set in a value of type {type(obj).__name__} ({error}): only in "
+            f"a dict, a list or an object with such an attribute"
+        ) from None
+
+
+def _assign_element(items: list[Any], segment: str, value: Any) -> None:
+    if not segment.lstrip("-").isdecimal() or not -len(items) <= int(segment) < len(items):
+        raise AttributeError(
+            f"a list of {len(items)} has no element {segment!r} to set: append to it first"
+        )
+    items[int(segment)] = value
 
 
 def _get(obj: Any, segment: str) -> Any:
@@ -62,41 +180,3 @@ def _get_or_new(obj: Any, segment: str) -> Any:
         return _get(obj, segment)
     except (LookupError, AttributeError):
         return {}
-
-
-def _with(obj: Any, segment: str, value: Any) -> Any:
-    """A shallow copy of `obj` in which one segment has another value."""
-    if isinstance(obj, list):
-        return _with_element(cast("list[Any]", obj), segment, value)
-    changed = shallow_copy(obj)
-    set_item(changed, segment, value)
-    return changed
-
-
-def shallow_copy(obj: Any) -> Any:
-    """Return a copy; a model that takes any key has those in a dictionary of its own."""
-    copied: Any = copy(obj)
-    if isinstance(copied, DictLikeModel):
-        copied._data = dict(copied.to_dict())  # pyright: ignore[reportPrivateUsage]  its own copy, not the original's
-    return copied
-
-
-def set_item(obj: Any, segment: str, value: Any) -> None:
-    """Set one key, field or attribute, in place.
-
-    Raises:
-        AttributeError, TypeError, ValueError: it can't be set.
-    """
-    dynamic = isinstance(obj, DictLikeModel) and segment not in type(obj).model_fields
-    if dynamic or isinstance(obj, dict):
-        cast("dict[str, Any]", obj)[segment] = value
-    else:
-        setattr(obj, segment, value)
-
-
-def _with_element(items: list[Any], segment: str, value: Any) -> list[Any]:
-    if not segment.lstrip("-").isdecimal() or not -len(items) <= int(segment) < len(items):
-        raise AttributeError(f"a list of {len(items)} has no element {segment!r} to set")
-    changed = list(items)
-    changed[int(segment)] = value
-    return changed

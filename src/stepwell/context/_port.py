@@ -4,17 +4,20 @@ A fresh `Context(workflow)` has the port below, which refuses everything that ne
 runtime gives a running context a port for the side of the handler, and each step one of its own.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from asyncio import Queue
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from weakref import ReferenceType
 
-from stepwell.errors import ContextStateError
+from stepwell._names import kind_of
+from stepwell.errors import ContextStateError, WorkflowRuntimeError
 from stepwell.events import Event
+from stepwell.retry_policy import RetryInfo
 
 # ruff: noqa: ARG002  the port of no run refuses, whatever it is given
 
-__all__ = ["Port", "current_port"]
+__all__ = ["Port", "check_event", "check_expected", "current_port"]
 
 
 class Port:
@@ -40,8 +43,8 @@ class Port:
         """Give an event to the run, and wait until it is durable."""
         self._refuse("send_event")
 
-    def publish(self, event: Event) -> None:
-        """Put an event into the stream of the run."""
+    def publish(self, event: Event | None) -> None:
+        """Put an event into the stream of the run; None is none."""
         self._refuse("write_event_to_stream")
 
     def collect_events(
@@ -49,6 +52,21 @@ class Port:
     ) -> list[Event] | None:
         """Keep events until all that are expected are there."""
         self._refuse("collect_events")
+
+    async def wait_for_event(
+        self,
+        event_type: type[Event],
+        question: Event | None,
+        name: str | None,
+        requirements: Mapping[str, Any],
+        timeout: float | None,  # noqa: ASYNC109  the interface
+    ) -> Event:
+        """Stand still until an event comes that fits."""
+        self._refuse("wait_for_event")
+
+    def retry_info(self) -> RetryInfo:
+        """The failed attempts before this one."""
+        self._refuse("retry_info")
 
     async def checkpoint(self) -> None:
         """Make durable what was done so far."""
@@ -84,6 +102,14 @@ class Port:
         """Read the stream of the run."""
         self._refuse("stream_events")
 
+    def streaming_queue(self) -> Queue[Event]:
+        """The stream of the run as a queue."""
+        self._refuse("streaming_queue")
+
+    def result(self) -> Any:
+        """The result of the run."""
+        self._refuse("get_result")
+
     def running_steps(self) -> list[str]:
         """The names of the steps that are running."""
         self._refuse("running_steps")
@@ -111,8 +137,54 @@ class Port:
         return "call it on handler.ctx, while the run is going on"
 
 
+def check_event(event: object, what: str) -> None:
+    """Refuse anything else where an event is asked for.
+
+    Raises:
+        WorkflowRuntimeError: naming what was given.
+    """
+    if not isinstance(event, Event):
+        raise WorkflowRuntimeError(
+            f"{what}({event!r:.80}) was given {kind_of(event)}: give it an Event, as in "
+            f"{what}(MyEvent())"
+        )
+
+
+def check_expected(expected: object) -> None:
+    """Refuse what `collect_events` can't wait for.
+
+    Raises:
+        WorkflowRuntimeError: naming what was given.
+    """
+    if not _are_event_classes(expected):
+        raise WorkflowRuntimeError(
+            f"collect_events() expects {expected!r:.80}: give it a list of Event classes, with "
+            f"each as often as it is to come"
+        )
+
+
+def _are_event_classes(expected: object) -> bool:
+    """Looks at each class once: a collection of many events asks for each of them."""
+    if not isinstance(expected, list | tuple):
+        return False
+    try:
+        classes = set(cast("list[Any]", expected))
+    except TypeError:  # an event has no hash
+        return False
+    return all(isinstance(one, type) and issubclass(one, Event) for one in classes)
+
+
 _STEP_ONLY = frozenset(
-    {"collect_events", "each", "idempotency_key", "map", "once", "write_event_to_stream"}
+    {
+        "collect_events",
+        "each",
+        "idempotency_key",
+        "map",
+        "once",
+        "retry_info",
+        "wait_for_event",
+        "write_event_to_stream",
+    }
 )
 
 current_port: ContextVar["ReferenceType[Port] | None"] = ContextVar("stepwell_step", default=None)

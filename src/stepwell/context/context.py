@@ -1,26 +1,43 @@
 """The context of a run: its state, its events, and all of it as one flat map."""
 
 import json
+import warnings
+from asyncio import Queue
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from stepwell._deprecations import warn_once
 from stepwell._engine.ledger import WHOLE, Ledger, state_field
+from stepwell._engine.loading import load
 from stepwell._engine.plan import Plan
-from stepwell._engine.snapshot import encode_fact, encode_run, facts, load
+from stepwell._engine.snapshot import encode_fact, encode_run, facts
 from stepwell._engine.state import RunState, Status
+from stepwell._names import kind_of
+from stepwell._serialization import captured
 from stepwell.context._port import Port, current_port
+from stepwell.context._serialized import codec_with
+from stepwell.context.serializers import BaseSerializer, check_serializer
+from stepwell.context.state_models import new_state, state_of
 from stepwell.context.state_store import (
+    KNOWN_UNSERIALIZABLE_KEYS,
     MODEL_T,
     DictState,
     InMemoryStateStore,
-    new_state,
-    state_of,
+    UnserializableKeyWarning,
 )
-from stepwell.errors import ContextSerdeError, DecodingError, WorkflowRuntimeError
+from stepwell.context.utils import get_qualified_name
+from stepwell.errors import (
+    ContextSerdeError,
+    DecodingError,
+    EncodingError,
+    WorkflowRuntimeError,
+    WorkflowValidationError,
+)
 from stepwell.events import Event
+from stepwell.retry_policy import RetryInfo
 
 __all__ = [
     "FORMAT",
@@ -34,6 +51,7 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+EventT = TypeVar("EventT", bound=Event)
 
 FORMAT = "1"
 """The version of the layout of the flat map."""
@@ -56,12 +74,14 @@ class Internals:
         run: the engine's state of the run.
         store: the view on the state that this context hands out.
         port: what this context can do where it is used.
+        serializer: reads and writes the values of snapshots, instead of the format of our own.
     """
 
     plan: Plan
     run: RunState
     store: InMemoryStateStore[Any]
     port: Port
+    serializer: BaseSerializer | None = None
 
     @classmethod
     def of_plan(cls, plan: Plan) -> "Internals":
@@ -76,49 +96,95 @@ class Context(Generic[MODEL_T]):
     Args:
         workflow: the workflow that it is for.
         previous_context: the map of an earlier `to_dict()`, to go on from.
+        serializer: reads the values in that map, and writes those of `to_dict()`; None for the one
+            of the workflow, or the format of our own, which needs none.
     """
 
     def __init__(
         self,
         workflow: HasPlan,
         previous_context: Mapping[Any, str | bytes] | None = None,
+        serializer: BaseSerializer | None = None,
     ) -> None:
-        self.internals = Internals.of_plan(workflow.__stepwell_plan__())
-        if previous_context:
-            restore(self.internals, read_fields(previous_context))
+        self.internals = Internals.of_plan(_plan_of(workflow))
+        self.internals.serializer = _checked(serializer) or _serializer_of(workflow)
+        fields = {} if previous_context is None else read_fields(previous_context)
+        if fields:
+            reading = _serialized_by(self.internals, self.internals.serializer)
+            if reading is self.internals:
+                _check_needs_no_serializer(fields)
+            restore(reading, fields)
+            self.internals.run = reading.run
             if self.internals.run.status is Status.CANCELLED:
                 self.internals.run.status = Status.RUNNING
 
     @classmethod
-    def from_dict(cls, workflow: HasPlan, data: Mapping[Any, str | bytes]) -> "Context[MODEL_T]":
+    def from_dict(
+        cls,
+        workflow: HasPlan,
+        data: Mapping[Any, str | bytes],
+        serializer: BaseSerializer | None = None,
+    ) -> "Context[MODEL_T]":
         """Rebuild a context from its map, as `to_dict()` made it.
 
         Args:
             workflow: the workflow that goes on with it.
             data: names and texts, each as str or bytes (`redis.hgetall` gives either). An empty
                 map is a fresh context: the first start of a program that looks for a snapshot.
+            serializer: the one that `to_dict` was given, if it was given one.
 
         Raises:
             ContextSerdeError: the map can't be read; names the field.
             RunBlocked: it holds work for a step that the workflow does not have.
         """
-        return cls(workflow, data)
+        _plan_of(workflow)
+        _check_kind(data)
+        return cls(workflow, data, serializer)
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(
+        self, serializer: BaseSerializer | None = None, *, include_state: bool = True
+    ) -> dict[str, str]:
         """Return the whole run as one flat map, at any moment, inside a step too.
 
         The map goes into a Redis hash as it is: `redis.hset("ctx", mapping=ctx.to_dict())`. Work
         that is running is in it, and runs again when a run is started with the rebuilt context.
 
+        Args:
+            serializer: writes the events and the values of the state; None for the serializer of
+                this context, or the format of our own, which keeps the most types.
+            include_state: whether the state store is part of the map.
+
+        Raises:
+            EncodingError: a value has no durable form; names the key, the path in it and the type.
+                One of `KNOWN_UNSERIALIZABLE_KEYS` is left out instead, with a warning.
+        """
+        serializer = _checked(serializer) or self.internals.serializer
+        writing = _serialized_by(self.internals, serializer)
+        fields = describe(writing)
+        if serializer is not None and writing is not self.internals:
+            fields["serializer"] = get_qualified_name(serializer)
+        if include_state:
+            fields.update(_describe_state(writing))
+        fields["fields"] = json.dumps(list(fields), separators=(",", ":"))
+        return fields
+
+    async def to_dict_async(
+        self, serializer: BaseSerializer | None = None, *, include_state: bool = True
+    ) -> dict[str, str]:
+        """Return the same map, also of a state with values that only an await can read.
+
+        Such values are those whose codec has a `capture`: a `Memory` of LlamaIndex, for one.
+
+        Args:
+            serializer: as for `to_dict`.
+            include_state: whether the state store is part of the map.
+
         Raises:
             EncodingError: a value has no durable form; names the key, the path in it and the type.
         """
-        encode_key = key_encoder(self.internals)
-        fields = describe(self.internals)
-        for key, value in self.internals.store.cell.values().items():
-            fields[state_field(key)] = encode_key(key, value)
-        fields["fields"] = json.dumps(list(fields), separators=(",", ":"))
-        return fields
+        values = self.store.cell.values().values() if include_state else ()
+        with captured(await self.internals.plan.codec.capture(values)):
+            return self.to_dict(serializer, include_state=include_state)
 
     @property
     def store(self) -> InMemoryStateStore[MODEL_T]:
@@ -156,8 +222,7 @@ class Context(Generic[MODEL_T]):
         Raises:
             ContextStateError: called outside of a step.
         """
-        if ev is not None:
-            self.internals.port.publish(ev)
+        self.internals.port.publish(ev)
 
     def collect_events(
         self, ev: Event, expected: Sequence[type[Event]], buffer_id: str | None = None
@@ -176,6 +241,48 @@ class Context(Generic[MODEL_T]):
             ContextStateError: called outside of a step.
         """
         return self.internals.port.collect_events(ev, expected, buffer_id or "default")
+
+    async def wait_for_event(
+        self,
+        event_type: type[EventT],
+        waiter_event: Event | None = None,
+        waiter_id: str | None = None,
+        requirements: Mapping[str, Any] | None = None,
+        timeout: float | None = 2000,  # noqa: ASYNC109  the interface
+    ) -> EventT:
+        """Wait until an event comes: an answer from outside, or what another step sends.
+
+        The step stands still and gives its worker to others. If the process ends meanwhile, the
+        step runs again from its first line once the event is there, and does not wait again.
+
+        Args:
+            event_type: the class of the event; a derived class fits if the step takes subclasses.
+            waiter_event: is published when the wait begins: a question, most of the time.
+            waiter_id: a name for the wait within the step. A second wait of the same name has the
+                same event. Unnamed waits are told apart by what they wait for, and counted.
+            requirements: attributes that the event must have.
+            timeout: how long to wait, in seconds; None for ever.
+
+        Returns:
+            The first event that fits; one that nobody took before counts too.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            WorkflowRuntimeError: an argument is wrong.
+            ContextStateError: called outside of a step.
+        """
+        event = await self.internals.port.wait_for_event(
+            event_type, waiter_event, waiter_id, requirements or {}, timeout
+        )
+        return cast("EventT", event)
+
+    def retry_info(self) -> RetryInfo:
+        """Return what is known of the failed attempts before this one.
+
+        Raises:
+            ContextStateError: called outside of a step.
+        """
+        return self.internals.port.retry_info()
 
     async def checkpoint(self) -> None:
         """Make durable what was done so far, without ending the step.
@@ -279,8 +386,33 @@ class Context(Generic[MODEL_T]):
         """
         return self.internals.port.stream_events()
 
+    @property
+    def streaming_queue(self) -> Queue[Event]:
+        """The events of the run as a queue. Deprecated: read `stream_events()`.
+
+        Raises:
+            ContextStateError: the run has not started, or the call is inside a step.
+        """
+        warn_once("Context.streaming_queue", "read ctx.stream_events()")
+        return self.internals.port.streaming_queue()
+
+    def get_result(self) -> Any:
+        """Return the result of the run. Deprecated: await the handler.
+
+        Raises:
+            WorkflowRuntimeError: the run is not complete.
+            ContextStateError: the run has not started, or the call is inside a step.
+            BaseException: the error that ended the run.
+        """
+        warn_once("Context.get_result()", "await the handler of the run")
+        return self.internals.port.result()
+
     async def running_steps(self) -> list[str]:
-        """Return the names of the steps that are running."""
+        """Return the names of the steps that are running.
+
+        Raises:
+            ContextStateError: the run has not started, or the call is inside a step.
+        """
         return self.internals.port.running_steps()
 
     @staticmethod
@@ -320,6 +452,41 @@ def describe(internals: Internals) -> dict[str, str]:
     plan, run = internals.plan, internals.run
     fields = {"format": FORMAT, "workflow": plan.workflow, **encode_run(run, plan.codec.encode)}
     return fields | {name: encode_fact(fact, plan.codec.encode) for name, fact in facts(run)}
+
+
+def _describe_state(internals: Internals) -> dict[str, str]:
+    encode_key = key_encoder(internals)
+    fields: dict[str, str] = {}
+    for key, value in internals.store.cell.values().items():
+        try:
+            fields[state_field(key)] = encode_key(key, value)
+        except EncodingError as error:
+            if key not in KNOWN_UNSERIALIZABLE_KEYS or internals.plan.codec.must_capture(value):
+                raise
+            warnings.warn(f"left out of the map: {error}", UnserializableKeyWarning, stacklevel=3)
+    return fields
+
+
+def _serialized_by(internals: Internals, serializer: BaseSerializer | None) -> Internals:
+    """The same parts with values written and read by a serializer, if that is asked for."""
+    codec = codec_with(serializer, internals.plan.codec)
+    if codec is internals.plan.codec:
+        return internals
+    return replace(internals, plan=replace(internals.plan, codec=codec))
+
+
+def _serializer_of(workflow: HasPlan) -> BaseSerializer | None:
+    """The serializer that a workflow was given; a user's class may use the name otherwise."""
+    serializer = getattr(workflow, "serializer", None)
+    return serializer if isinstance(serializer, BaseSerializer) else None
+
+
+def _check_needs_no_serializer(fields: Mapping[str, str]) -> None:
+    if "serializer" in fields:
+        raise ContextSerdeError(
+            f"the values of this context were written by a {fields['serializer']}: give the same "
+            f"serializer to Context.from_dict(workflow, data, serializer)"
+        )
 
 
 def key_encoder(internals: Internals) -> Callable[[str, Any], str]:
@@ -386,6 +553,9 @@ def read_fields(data: Mapping[Any, str | bytes]) -> dict[str, str]:
     Raises:
         ContextSerdeError: this is no context, or one of a newer layout.
     """
+    _check_kind(data)
+    if not data:
+        return {}
     fields = {_text(name, "a name"): _text(text, f"field {name!r}") for name, text in data.items()}
     if fields.get("format") != FORMAT:
         raise ContextSerdeError(_no_context(fields))
@@ -394,9 +564,45 @@ def read_fields(data: Mapping[Any, str | bytes]) -> dict[str, str]:
     try:
         return {name: fields[name] for name in json.loads(fields["fields"])}
     except KeyError as error:
-        raise ContextSerdeError(f"field {error} of the context is missing from the map") from error
+        raise ContextSerdeError(
+            f"field {error} of the context is missing from the map: give the whole of to_dict()"
+        ) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise ContextSerdeError(f"field 'fields' is no list of names: {error}") from error
+
+
+def _plan_of(workflow: HasPlan) -> Plan:
+    """Return the plan of what must be an instance of a workflow class.
+
+    Raises:
+        WorkflowValidationError: it is something else.
+    """
+    if isinstance(workflow, type) or not hasattr(workflow, "__stepwell_plan__"):
+        raise WorkflowValidationError(
+            f"a Context belongs to a workflow, not to {kind_of(workflow)}: give an instance, as in "
+            f"Context(MyWorkflow())"
+        )
+    return workflow.__stepwell_plan__()
+
+
+def _checked(serializer: BaseSerializer | None) -> BaseSerializer | None:
+    return None if serializer is None else check_serializer(serializer, "serializer")
+
+
+def _check_kind(data: Mapping[Any, Any]) -> None:
+    if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
+        raise ContextSerdeError(
+            f"a context is rebuilt from a map of str or bytes, not from {kind_of(data)}: give what "
+            f"to_dict() returned"
+        )
+    names = {name.decode(errors="replace") if isinstance(name, bytes) else name for name in data}
+    if "format" not in names and "is_running" in names:
+        raise ContextSerdeError(
+            "this map is a snapshot of LlamaIndex Workflows, whose runs can't be continued here. "
+            "Begin with a fresh context, and take over the state alone: "
+            "InMemoryStateStore.from_dict(data['state'], JsonSerializer()), then "
+            "await ctx.store.set_state(await store.get_state())"
+        )
 
 
 def _text(value: object, what: str) -> str:
@@ -415,7 +621,8 @@ def _no_context(fields: Mapping[str, str]) -> str:
     if "format" not in fields:
         some = ", ".join(list(fields)[:5])
         return (
-            f"this map is no context: it has no field 'format' (it has: {some}). An empty map is."
+            f"this map is no context: it has no field 'format' (it has: {some}). Give what "
+            f"to_dict() returned, or an empty map to begin anew."
         )
     return (
         f"this context has layout {fields['format']}, and this Stepwell reads {FORMAT}: "

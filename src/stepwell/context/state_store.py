@@ -5,47 +5,85 @@ what the step wrote, so that a commit carries that step's writes and none of its
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Generic, Protocol, cast, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
-from typing_extensions import TypeVar, override
 
 from stepwell._engine.ledger import WHOLE, Writes
+from stepwell._names import kind_of
+from stepwell.context._copies import IMMUTABLE
+from stepwell.context._edits import Edit
 from stepwell.context._paths import (
     MAX_DEPTH,
+    assign,
+    follow,
     get_by_path,
     set_by_path,
-    set_item,
     shallow_copy,
     split,
+    split_to_set,
+    with_value,
+)
+from stepwell.context.serializers import BaseSerializer, check_serializer
+from stepwell.context.state_facade import StateStorage, StateStoreFacade
+from stepwell.context.state_models import (
+    MODEL_T,
+    DictState,
+    copy_state_for_edit,
+    infer_state_type,
+    merge_state,
+    new_state,
+    only_as_a_whole,
+    stored_values,
+    unstored_fields,
+)
+from stepwell.context.state_patches import StateCheckpoint, apply_state_patch
+from stepwell.context.state_records import (
+    KNOWN_UNSERIALIZABLE_KEYS,
+    InMemorySerializedState,
+    StateRecord,
+    UnserializableKeyWarning,
+    decode_state,
+    deserialize_state_from_dict,
+    encode_state,
+    parse_in_memory_state,
+    serialized_state,
 )
 from stepwell.events import DictLikeModel
 
 __all__ = [
+    "KNOWN_UNSERIALIZABLE_KEYS",
     "MAX_DEPTH",
     "MODEL_T",
     "DictState",
+    "InMemorySerializedState",
     "InMemoryStateStore",
+    "StateCheckpoint",
+    "StateRecord",
+    "StateStorage",
     "StateStore",
+    "StateStoreFacade",
+    "UnserializableKeyWarning",
+    "apply_state_patch",
+    "copy_state_for_edit",
+    "create_cleared_state",
+    "decode_state",
+    "deserialize_state_from_dict",
+    "encode_state",
+    "get_by_path",
     "infer_state_type",
+    "merge_state",
+    "parse_in_memory_state",
+    "set_by_path",
 ]
 
-IMMUTABLE = frozenset({str, int, bool, float, bytes, complex, type(None)})
-
-
-class DictState(DictLikeModel):
-    """The state of a workflow that declares no state of its own: any key, any value."""
-
+create_cleared_state = new_state
+"""The name that `new_state` has for others."""
 
 _T = TypeVar("_T")
-MODEL_T = TypeVar("MODEL_T", bound=BaseModel, default=DictState)
-
-_MISSING: Any = object()
 
 
 @runtime_checkable
@@ -78,6 +116,10 @@ class StateStore(Protocol[MODEL_T]):
         """Edit the state with nobody else writing."""
         ...
 
+    def to_dict(self, serializer: BaseSerializer) -> dict[str, Any]:
+        """Return the state as data for JSON, its values written by the serializer."""
+        ...
+
 
 @dataclass(slots=True)
 class Cell:
@@ -86,6 +128,7 @@ class Cell:
     Attributes:
         whole: the state can only be stored as one value, not key by key.
         editor: the task inside `edit_state`.
+        is_lent: somebody outside holds the very object, and must not see what is written later.
         views: write sets of the steps that are running.
     """
 
@@ -93,16 +136,48 @@ class Cell:
     whole: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     editor: "asyncio.Task[Any] | None" = None
+    is_lent: bool = True
     views: dict[int, Writes] = field(default_factory=dict[int, Writes])
 
     def values(self) -> dict[str, Any]:
         """The state by top-level key, as it is stored."""
-        if self.whole:
-            return {WHOLE: self.state}
-        values, excluded = _top_level(self.state), _excluded_fields(type(self.state))
-        if not excluded:
-            return values
-        return {key: value for key, value in values.items() if key not in excluded}
+        return {WHOLE: self.state} if self.whole else stored_values(self.state)
+
+    def lent(self) -> BaseModel:
+        """The state itself, for somebody who may keep it."""
+        self.is_lent = True
+        return self.state
+
+    def writable(self) -> BaseModel:
+        """The state, for writing: a copy of it once, if somebody holds it."""
+        if self.is_lent:
+            self.state, self.is_lent = shallow_copy(self.state), False
+        return self.state
+
+    def put(self, key: str, value: Any) -> None:
+        """Set the value of a top-level key.
+
+        Raises:
+            ValueError: a typed state has no such field.
+        """
+        state = self.writable()
+        try:
+            assign(state, key, value)
+        except ValidationError:
+            raise
+        except ValueError as error:
+            fields = ", ".join(type(state).model_fields)
+            raise ValueError(
+                f"{type(state).__name__} has no field {key!r}: declare it, or set one of {fields}"
+            ) from error
+
+    def remove(self, key: str) -> None:
+        """Remove a key that the class of the state did not declare."""
+        state = self.writable()
+        if isinstance(state, DictLikeModel):
+            state.to_dict().pop(key, None)
+        elif state.__pydantic_extra__ is not None:
+            state.__pydantic_extra__.pop(key, None)
 
     def shared_by_others(self, writes: Writes) -> set[str]:
         """The keys that other running steps have written and not committed."""
@@ -130,10 +205,45 @@ class InMemoryStateStore(Generic[MODEL_T]):
     """
 
     def __init__(self, initial_state: MODEL_T) -> None:
-        whole = _only_as_a_whole(type(initial_state))
+        if not isinstance(initial_state, BaseModel):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
+            raise TypeError(
+                f"a state is an instance of a pydantic model, not {kind_of(initial_state)}: give "
+                f"DictState(...), or an instance of a class derived from BaseModel"
+            )
+        whole = only_as_a_whole(type(initial_state))
         self._cell = Cell(initial_state, whole=whole)
         self._writes: Writes | None = None
         self._check: Callable[[Any, str], None] = _accept
+
+    @classmethod
+    def from_dict(
+        cls, serialized_state: Mapping[str, Any], serializer: BaseSerializer
+    ) -> "InMemoryStateStore[MODEL_T]":
+        """Rebuild a store from what `to_dict` made of one.
+
+        Args:
+            serialized_state: the data; an empty one is an empty `DictState`.
+            serializer: the one that wrote the values, or one that reads its texts.
+
+        Raises:
+            ValueError: it is the data of another kind of store, or a value can't be read.
+        """
+        parse_in_memory_state(serialized_state)
+        check_serializer(serializer, "serializer")
+        state = deserialize_state_from_dict(serialized_state, serializer)
+        return cls(cast("MODEL_T", state))
+
+    def to_dict(self, serializer: BaseSerializer) -> dict[str, Any]:
+        """Return the state as data for JSON, its values written by the serializer.
+
+        Args:
+            serializer: turns each value into text.
+
+        Raises:
+            ValueError: a value can't be serialized; names its key. One of
+                `KNOWN_UNSERIALIZABLE_KEYS` is left out instead, with a warning.
+        """
+        return serialized_state(self._cell.state, serializer)
 
     def view(self, writes: Writes | None, check: Callable[[Any, str], None]) -> Any:
         """Return another view on the same state.
@@ -173,7 +283,7 @@ class InMemoryStateStore(Generic[MODEL_T]):
         self._fetched(self._cell.values())
         return cast("MODEL_T", shallow_copy(self._cell.state))
 
-    async def get(self, path: str, default: Any = _MISSING) -> Any:
+    async def get(self, path: str, default: Any = ...) -> Any:
         """Return the value at a dotted path; `""` is the state itself.
 
         Args:
@@ -185,10 +295,12 @@ class InMemoryStateStore(Generic[MODEL_T]):
         """
         segments = split(path)
         try:
-            value = get_by_path(self._cell.state, segments)
+            value = follow(self._cell.state if segments else self._cell.lent(), segments)
         except (LookupError, AttributeError, TypeError, ValueError):
-            if default is _MISSING:
-                raise ValueError(f"Path {path!r} not found in state") from None
+            if default is ...:
+                raise ValueError(
+                    f"Path {path!r} not found in state: set it first, or give a default"
+                ) from None
             return default
         if self._writes is not None and type(value) not in IMMUTABLE:
             self._fetched(segments[:1] or self._cell.values())
@@ -204,21 +316,15 @@ class InMemoryStateStore(Generic[MODEL_T]):
             RuntimeError: called inside this task's own `edit_state()`.
         """
         self._check_not_editing("set")
-        segments = split(path)
-        if not segments:
-            raise ValueError("Path cannot be empty")
+        segments = split_to_set(path)
         self._check_storable(segments[0], value, path)
         await self._exclusively(lambda: self._set(segments, value))
 
     def _set(self, segments: list[str], value: Any) -> None:
-        state, key = self._cell.state, segments[0]
-        if len(segments) > 1:
-            try:
-                inner = get_by_path(state, segments[:1])
-            except (LookupError, AttributeError):
-                inner = {}
-            value = set_by_path(inner, segments[1:], value)
-        _set_key(state, key, value)
+        key, rest = segments[0], segments[1:]
+        if rest:
+            value = with_value(self._value_of(key, default={}), rest, value)
+        self._cell.put(key, value)
         self._assigned([key])
 
     async def set_state(self, state: MODEL_T) -> None:
@@ -229,7 +335,7 @@ class InMemoryStateStore(Generic[MODEL_T]):
             RuntimeError: called inside this task's own `edit_state()`.
         """
         self._check_not_editing("set_state")
-        await self._exclusively(lambda: self._replace(_merged(self._cell.state, state)))
+        await self._exclusively(lambda: self._replace(merge_state(self._cell.state, state)))
 
     async def clear(self) -> None:
         """Begin anew, with the defaults of the state's class.
@@ -254,7 +360,7 @@ class InMemoryStateStore(Generic[MODEL_T]):
         async with self._cell.lock:
             self._cell.editor = asyncio.current_task()
             try:
-                edit = _Edit(self._cell.state)
+                edit = Edit(self._cell.state)
                 yield cast("MODEL_T", edit.state)
                 self._publish(edit)
             finally:
@@ -274,11 +380,14 @@ class InMemoryStateStore(Generic[MODEL_T]):
             TypeError: there is something else than a number.
         """
         self._check_not_editing("increment")
+        _check_key("increment", key)
+        if isinstance(amount, bool) or not isinstance(amount, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
+            raise TypeError(f"increment({key!r}) by {amount!r:.80}: give a number")
         return await self._exclusively(lambda: self._increment(key, amount))
 
     def _increment(self, key: str, amount: float) -> Any:
         total = self._number(key) + amount
-        _set_key(self._cell.state, key, total)
+        self._cell.put(key, total)
         if self._writes is not None:
             sums = self._writes.increments
             sums[key] = sums.get(key, 0) + amount
@@ -295,6 +404,7 @@ class InMemoryStateStore(Generic[MODEL_T]):
             TypeError: there is something else than a list.
         """
         self._check_not_editing("append")
+        _check_key("append", key)
         await self._exclusively(lambda: self._append(key, values))
 
     def _append(self, key: str, values: tuple[Any, ...]) -> None:
@@ -313,6 +423,13 @@ class InMemoryStateStore(Generic[MODEL_T]):
             TypeError: there is something else than a set.
         """
         self._check_not_editing("add")
+        _check_key("add", key)
+        for value in values:
+            if not isinstance(value, Hashable):
+                raise TypeError(
+                    f"add({key!r}) of {kind_of(value)}, which has no hash: a set can't hold it. "
+                    f"Use append(), or a value that can't change"
+                )
         await self._exclusively(lambda: self._add(key, values))
 
     def _add(self, key: str, values: tuple[Any, ...]) -> None:
@@ -324,18 +441,22 @@ class InMemoryStateStore(Generic[MODEL_T]):
         value = self._top(key, 0)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(
-                f"state key {key!r} holds {type(value).__name__}, not a number to add to"
+                f"state key {key!r} holds {type(value).__name__}, not a number to add to: "
+                f"set() it to a number first"
             )
         return value
 
     def _collection(self, key: str, kind: type[Any]) -> Any:
-        value = self._top(key, _MISSING)
-        if value is _MISSING:
+        value = self._top(key, ...)
+        if value is ...:
             value = kind()
-            _set_key(self._cell.state, key, value)
+            self._cell.put(key, value)
         if not isinstance(value, kind):
             holds = type(value).__name__
-            raise TypeError(f"state key {key!r} holds {holds}, not a {kind.__name__} to add to")
+            raise TypeError(
+                f"state key {key!r} holds {holds}, not a {kind.__name__} to add to: set() it to a "
+                f"{kind.__name__} first"
+            )
         return value
 
     def _top(self, key: str, default: Any) -> Any:
@@ -345,8 +466,11 @@ class InMemoryStateStore(Generic[MODEL_T]):
                 f"{self.state_type.__name__} is stored as one value (it has its own serializer or "
                 f"validators), so that {key!r} can't be added to by several steps: use edit_state()"
             )
+        return self._value_of(key, default)
+
+    def _value_of(self, key: str, default: Any) -> Any:
         try:
-            return get_by_path(self._cell.state, [key])
+            return follow(self._cell.state, [key])
         except (LookupError, AttributeError):
             return default
 
@@ -367,22 +491,22 @@ class InMemoryStateStore(Generic[MODEL_T]):
 
     def _check_storable(self, key: str, value: Any, path: str) -> None:
         """Refuse a value that has no durable form, unless its field is never stored."""
-        if key not in _excluded_fields(self.state_type):
+        if key not in unstored_fields(self.state_type):
             self._check(value, f"state key {path!r}")
 
-    def _publish(self, edit: "_Edit") -> None:
+    def _publish(self, edit: Edit) -> None:
         changed = edit.changed()
         for key, value in changed.items():
             self._check_storable(key, value, key)
         for key in edit.removed():
-            _remove_key(self._cell.state, key)
+            self._cell.remove(key)
         for key, value in changed.items():
-            _set_key(self._cell.state, key, value)
+            self._cell.put(key, value)
         self._assigned([*edit.removed(), *changed])
 
     def _replace(self, state: BaseModel) -> None:
         before = self._cell.values().keys()
-        self._cell.state = state
+        self._cell.state, self._cell.is_lent = state, True
         self._assigned([*before, *self._cell.values()])
 
     def _assigned(self, keys: Iterable[str]) -> None:
@@ -394,207 +518,15 @@ class InMemoryStateStore(Generic[MODEL_T]):
             self._writes.fetched.update([WHOLE] if self._cell.whole else keys)
 
 
-class _Edit:
-    """An isolated state for `edit_state`: a key is copied when it is first touched."""
-
-    def __init__(self, state: BaseModel) -> None:
-        self._before = state
-        self.state: BaseModel
-        self._data: _CopyOnTouch | None = None
-        if type(state) is DictState:
-            self._data = _CopyOnTouch(state.to_dict())
-            self.state = DictState()
-            self.state._data = cast("dict[str, Any]", self._data)  # pyright: ignore[reportPrivateUsage]  the mapping stands in for the dictionary
-        else:
-            self.state = _deep_copied(state)
-
-    def changed(self) -> dict[str, Any]:
-        """The keys that have, or may have, another value now."""
-        if self._data is not None:
-            return self._data.touched
-        before = _top_level(self._before)
-        return {
-            key: value
-            for key, value in _top_level(self.state).items()
-            if key not in before or not _is_same(before[key], value)
-        }
-
-    def removed(self) -> set[str]:
-        """The keys that are not there any more."""
-        if self._data is not None:
-            return self._data.removed
-        return _top_level(self._before).keys() - _top_level(self.state).keys()
-
-
-class _CopyOnTouch(MutableMapping[str, Any]):
-    """A dictionary over another one, whose values it copies before it hands them out."""
-
-    def __init__(self, below: dict[str, Any]) -> None:
-        self._below = below
-        self.touched: dict[str, Any] = {}
-        self.removed: set[str] = set()
-
-    @override
-    def __getitem__(self, key: str) -> Any:
-        if key not in self.touched:
-            if key in self.removed:
-                raise KeyError(key)
-            self.touched[key] = _copied(self._below[key])
-        return self.touched[key]
-
-    @override
-    def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
-            raise TypeError(f"a key of the state is text, not {type(key).__name__}: {key!r}")
-        self.removed.discard(key)
-        self.touched[key] = value
-
-    @override
-    def __delitem__(self, key: str) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self.touched.pop(key, None)
-        self.removed.add(key)
-
-    @override
-    def __contains__(self, key: object) -> bool:
-        return key in self.touched or (key in self._below and key not in self.removed)
-
-    @override
-    def __iter__(self) -> Iterator[str]:
-        yield from (key for key in self._below if key not in self.removed)
-        yield from (key for key in self.touched if key not in self._below)
-
-    @override
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def new_state(state_type: type[MODEL_T]) -> MODEL_T:
-    """Return a state of the class's defaults.
-
-    Raises:
-        ValueError: a field has no default (pydantic's ValidationError is one).
-    """
-    return state_type()
-
-
-def state_of(state_type: type[BaseModel], values: dict[str, Any]) -> BaseModel:
-    """Return a state of its values by field name, whatever the aliases; they are validated.
-
-    Raises:
-        ValidationError: a value does not fit, or is missing.
-    """
-    state = state_type.__new__(state_type)
-    state_type.__pydantic_validator__.validate_python(
-        values, self_instance=state, by_alias=False, by_name=True
-    )
-    if isinstance(state, DictLikeModel):
-        dynamic = values.keys() - state_type.model_fields.keys()
-        state.to_dict().update({key: values[key] for key in values if key in dynamic})
-    return state
-
-
-def infer_state_type(declared: Iterable[type[BaseModel] | None]) -> type[BaseModel]:
-    """Return the most derived of the state classes that the steps name.
-
-    Args:
-        declared: the `T` of each step's `Context[T]`, None where there is none.
-
-    Raises:
-        ValueError: two of them are unrelated.
-    """
-    classes = [cls for cls in dict.fromkeys(declared) if cls is not None]
-    for cls in classes:
-        if all(issubclass(cls, other) for other in classes):
-            return cls
-    if classes:
+def _check_key(method: str, key: object) -> None:
+    """Refuse what names no value at the top of the state."""
+    if not isinstance(key, str):
+        raise TypeError(f"{method}({key!r:.80}): the key is no text. Give a str.")
+    if not key or "." in key:
         raise ValueError(
-            f"The steps' state classes {', '.join(cls.__name__ for cls in classes)} are not in a "
-            f"compatible inheritance hierarchy: let one of them extend the others"
+            f"{method}({key!r}): this works on a key at the top of the state, without dots. Use "
+            f"edit_state() for what is inside of it."
         )
-    return DictState
-
-
-def _top_level(state: BaseModel) -> dict[str, Any]:
-    """The values of a state by field, or by key where it takes any."""
-    if type(state) is DictState:
-        return state.to_dict()
-    values, fields = vars(state), type(state).model_fields
-    declared = {name: values[name] for name in fields if name in values}
-    dynamic = state.to_dict() if isinstance(state, DictLikeModel) else state.model_extra
-    return {**declared, **(dynamic or {})}
-
-
-@cache
-def _excluded_fields(cls: type[BaseModel]) -> frozenset[str]:
-    """The fields that the class never wants written."""
-    return frozenset(name for name, field in cls.model_fields.items() if field.exclude)
-
-
-def _set_key(state: BaseModel, key: str, value: Any) -> None:
-    try:
-        set_item(state, key, value)
-    except ValidationError:
-        raise
-    except ValueError as error:
-        raise ValueError(f"{type(state).__name__} has no field {key!r}: {error}") from error
-
-
-def _merged(present: BaseModel, wanted: BaseModel) -> BaseModel:
-    if isinstance(wanted, type(present)):
-        return wanted
-    if not isinstance(present, type(wanted)):
-        raise ValueError(  # noqa: TRY004  the interface says so
-            f"The state must be of type {type(present).__name__} or a parent of it, "
-            f"not {type(wanted).__name__}"
-        )
-    return state_of(type(present), {**_top_level(present), **_top_level(wanted)})
-
-
-def _remove_key(state: BaseModel, key: str) -> None:
-    if isinstance(state, DictLikeModel):
-        state.to_dict().pop(key, None)
-    elif state.__pydantic_extra__ is not None:
-        state.__pydantic_extra__.pop(key, None)
-
-
-def _is_same(before: Any, after: Any) -> bool:
-    """Whether an edit left a value as it was; in doubt it did not."""
-    try:
-        return type(before) is type(after) and bool(before == after)
-    except Exception:  # noqa: BLE001  any class may refuse in its own way
-        return False
-
-
-def _deep_copied(state: BaseModel) -> BaseModel:
-    fields = type(state).model_fields
-    copy: BaseModel = shallow_copy(state)
-    kept = {name for name, field in fields.items() if field.exclude}
-    values: dict[str, Any] = vars(copy)
-    values.update({name: _copied(value) for name, value in values.items() if name not in kept})
-    if isinstance(state, DictLikeModel):
-        copied = {key: _copied(value) for key, value in state.items()}
-        cast("DictLikeModel", copy)._data = copied  # pyright: ignore[reportPrivateUsage]  its own copy, not the original's
-    return copy
-
-
-def _copied(value: Any) -> Any:
-    """A deep copy; what can't be copied (a client, a lock) is shared."""
-    if type(value) in IMMUTABLE:
-        return value
-    try:
-        return deepcopy(value)
-    except Exception:  # noqa: BLE001  any class may refuse in its own way
-        return value
-
-
-def _only_as_a_whole(cls: type[BaseModel]) -> bool:
-    """Whether a model decides itself how it is written or read, so that its fields mean nothing."""
-    decorators = cls.__pydantic_decorators__
-    own = decorators.model_serializers.keys() - DictState.__pydantic_decorators__.model_serializers
-    reads = [one for one in decorators.model_validators.values() if one.info.mode != "after"]
-    return bool(own or decorators.field_serializers or reads)
 
 
 def _accept(value: Any, where: str) -> None:

@@ -6,11 +6,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from importlib.metadata import entry_points
+from math import inf
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from typing_extensions import override
 
+from stepwell._names import kind_of
 from stepwell._runtime.commits import Durability
 from stepwell.context.context import Context, HasPlan
 from stepwell.durable import loader
@@ -65,9 +67,7 @@ class Checkpointer(ABC):
         self.durability = checked_durability(durability)
         self.reuse = _checked("reuse", reuse, ("interrupted", "never"))
         self.on_lost = _checked("on_lost", on_lost, ("follow", "raise"))
-        if lease < 1:
-            raise ValueError(f"lease={lease}: a lease lasts at least one second")
-        self.lease = lease
+        self.lease = _checked_lease(lease)
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
 
     @property
@@ -95,9 +95,13 @@ class Checkpointer(ABC):
         Returns:
             The workflow.
         """
+        if isinstance(workflow, type) or not hasattr(workflow, "__stepwell_plan__"):
+            raise WorkflowValidationError(
+                f"attach() was given {kind_of(workflow)}: give it an instance of a workflow class"
+            )
         attached = cast("Attachable", workflow)
         attached._checkpointer = self  # pyright: ignore[reportPrivateUsage]  pydantic models take no public ones
-        attached._durability = durability and checked_durability(durability)  # pyright: ignore[reportPrivateUsage]  the same
+        attached._durability = None if durability is None else checked_durability(durability)  # pyright: ignore[reportPrivateUsage]  the same
         return workflow
 
     async def snapshot(self, ctx: Context[Any]) -> None:
@@ -109,6 +113,10 @@ class Checkpointer(ABC):
             LeaseLost: another process owns the run now.
             StoreError: the store can't be reached, or refuses.
         """
+        if not isinstance(ctx, Context):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
+            raise TypeError(
+                f"snapshot() was given {kind_of(ctx)}: give it the context that the step was given"
+            )
         if not ctx.serves(self):
             raise ContextStateError(
                 "snapshot(ctx): the run of this context does not commit to this checkpointer. "
@@ -211,14 +219,16 @@ def find_checkpointer(source: Checkpointer | str) -> Checkpointer:
     if isinstance(source, Checkpointer):
         return source
     if not isinstance(source, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
-        kind = type(source).__name__
-        raise WorkflowValidationError(f"checkpointer= takes a checkpointer or a URL, not {kind}")
+        raise WorkflowValidationError(
+            f"checkpointer= takes a checkpointer or a URL, not {kind_of(source)}: give "
+            f"RedisCheckpointer(...) or 'redis://host:6379'"
+        )
     scheme = source.partition(":")[0]
     known = {point.name: point for point in entry_points(group="stepwell.stores")}
     if scheme not in known:
         raise WorkflowValidationError(
             f"checkpointer={scheme + ':...'!r}: no store is known for this scheme; "
-            f"known are {', '.join(sorted(known))}"
+            f"known are {', '.join(sorted(known))}. Write it as in 'redis://host:6379'"
         )
     return known[scheme].load()(source)
 
@@ -230,6 +240,14 @@ def checked_durability(name: str) -> Durability:
         ValueError: there is none of that name.
     """
     return Durability(_checked("durability", name, tuple(Durability)))
+
+
+def _checked_lease(lease: object) -> float:
+    if isinstance(lease, bool) or not isinstance(lease, int | float):
+        raise TypeError(f"lease={lease!r:.80}: give seconds, as a number")
+    if not 1 <= lease < inf:
+        raise ValueError(f"lease={lease}: a lease lasts at least one second, and not for ever")
+    return lease
 
 
 def _checked(option: str, value: str, known: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """A run whose truth is in a store: found or created, executed or followed, to its end."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,13 +16,19 @@ from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.port import ElsewherePort, RunPort
 from stepwell._runtime.runner import Runner
 from stepwell._runtime.stream import EventStream
+from stepwell._serialization import captured
 from stepwell.context.context import Internals, describe, new_ledger
 from stepwell.durable import loader
 from stepwell.durable.checkpointer import Checkpointer
 from stepwell.durable.recovery import Elsewhere, Ended, Request, find, follow
 from stepwell.durable.session import Session
-from stepwell.errors import DurabilityError, LeaseLost, WorkflowRuntimeError
-from stepwell.events import StartEvent
+from stepwell.errors import (
+    DurabilityError,
+    LeaseLost,
+    WorkflowCancelledByUser,
+    WorkflowRuntimeError,
+)
+from stepwell.events import WorkflowCancelledEvent
 from stepwell.resource import ResourceDefinition
 from stepwell.storage.records import Claim, NewRun
 
@@ -32,7 +39,7 @@ __all__ = ["Beginning", "Durable", "DurableExecution"]
 class Beginning:
     """How a new run begins: with an event, or with what a context that was handed over says."""
 
-    event: StartEvent | None
+    tick: RunStarted | RunResumed
     new_id: str
 
 
@@ -80,7 +87,13 @@ class DurableExecution:
         self._runner = make_runner(run_id=request.run_id or beginning.new_id, stream=self.stream)
         internals.port = RunPort(self._runner, self._check)
         internals.store.track(self._runner.outside, self._check)
+        self._turn: asyncio.Future[None] = loop.create_future()
         self._task = loop.create_task(self._drive())
+
+    def begin(self) -> None:
+        """Go: it is the run's turn, if it was not cancelled before."""
+        if not self._turn.done():
+            self._turn.set_result(None)
 
     @property
     def run_id(self) -> str:
@@ -89,6 +102,12 @@ class DurableExecution:
 
     def cancel(self) -> None:
         """End the run, if it is executed here."""
+        if not self._turn.done():
+            cancelled = WorkflowCancelledEvent()
+            self.stream.publish(cancelled)
+            self._outcome = Outcome(cancelled, WorkflowCancelledByUser())
+            self._turn.cancel()  # not the task: one that has not begun would never end
+            return
         if not self._following:
             self._runner.cancel()
             return
@@ -106,6 +125,7 @@ class DurableExecution:
 
     async def _drive(self) -> None:
         try:
+            await self._turn
             async with self._checkpointer() as checkpointer, checkpointer.session() as session:
                 self._outcome = await self._carry_through(checkpointer, session)
         except asyncio.CancelledError:
@@ -172,12 +192,15 @@ class DurableExecution:
         self, checkpointer: Checkpointer, session: Session
     ) -> Outcome | Claim | Elsewhere | Ended | None:
         """Begin a new run; its creation, with the work for its first steps, is its first commit."""
-        internals, event = self._internals, self._beginning.event
-        internals.run.changed = {}
-        commands = self._runner.begin(RunStarted(event) if event else RunResumed())
-        ledger = new_ledger(internals)
+        internals = self._internals
+        self._take_what_is_lent(self._beginning.tick)
         values = internals.store.cell.values()
-        state = ledger.draft(Writes(assigned=set(values)), values, ()).accept()
+        captures = await internals.plan.codec.capture(values.values())
+        internals.run.changed = {}
+        commands = self._runner.begin(self._beginning.tick)
+        ledger = new_ledger(internals)
+        with captured(captures):
+            state = ledger.draft(Writes(assigned=set(values)), values, ()).accept()
         fields = {**describe(internals), **{name: text for name, text in state.items() if text}}
         run = NewRun(self.run_id, self._request.digest, session.lease.owner, fields)
         internals.run.changed = {}
@@ -186,6 +209,15 @@ class DurableExecution:
             return await self._execute(checkpointer, session, claim, ledger, commands)
         internals.run = RunState.of_steps(list(internals.plan.steps))
         return await find(session, replace(self._request, run_id=self.run_id))
+
+    def _take_what_is_lent(self, tick: RunStarted | RunResumed) -> None:
+        """Put into the state what the first event holds for it, so that it is durable as such."""
+        cell, types = self._internals.store.cell, self._internals.plan.codec.types
+        codec = types.codec_of(type(tick.event)) if isinstance(tick, RunStarted) else None
+        if codec is not None and codec.lends is not None and isinstance(tick, RunStarted):
+            for key, value in codec.lends(tick.event).items():
+                if key not in cell.values():
+                    cell.put(key, value)
 
     async def _go_on(
         self, checkpointer: Checkpointer, session: Session, claim: Claim
@@ -198,7 +230,7 @@ class DurableExecution:
             await session.give_back(claim)
             raise
         self._internals.run.changed = {}
-        commands = self._runner.begin(RunResumed())
+        commands = self._runner.begin(RunResumed(time.time()))
         return await self._execute(checkpointer, session, claim, ledger, commands)
 
     async def _execute(
@@ -234,7 +266,11 @@ class DurableExecution:
 
     def _check(self, value: Any, where: str) -> None:
         """Refuse at once what a step could not commit: nobody else could be told later."""
-        self._internals.plan.codec.encode(value, where)
+        codec = self._internals.plan.codec
+        if codec.must_capture(value):
+            codec.check(value, where)
+        else:
+            codec.encode(value, where)
 
     def _interrupted(self) -> DurabilityError:
         return DurabilityError(

@@ -1,17 +1,23 @@
 """From a stored run to a context, a result, or an error."""
 
-import builtins
 import json
 from collections.abc import Mapping
 
-from stepwell import errors
 from stepwell._engine.ledger import Ledger
+from stepwell._engine.loading import load
 from stepwell._engine.plan import Plan
-from stepwell._engine.snapshot import load
 from stepwell._engine.state import Status
+from stepwell._exceptions import rebuild_exception
 from stepwell._runtime.outcome import Outcome
 from stepwell.context.context import FORMAT, Internals, restore
-from stepwell.errors import ContextSerdeError, RunBlocked, RunCorrupt, RunFailed, RunNotFound
+from stepwell.errors import (
+    ContextSerdeError,
+    RunBlocked,
+    RunCorrupt,
+    RunFailed,
+    RunNotFound,
+    UnreconstructedException,
+)
 
 __all__ = ["check", "load_into", "outcome_of"]
 
@@ -61,8 +67,8 @@ def outcome_of(plan: Plan, run_id: str, fields: Mapping[str, str] | None) -> Out
     return Outcome(None, _stored_error(run_id, fields.get("error", "{}")))
 
 
-def _stored_error(run_id: str, text: str) -> BaseException:
-    """The error of a run: of the same class where that is Python's or ours, else described."""
+def _stored_error(run_id: str, text: str) -> Exception:
+    """The error of a run: of the same class where that is loaded here, else described."""
     try:
         record = json.loads(text)
         name, message, step = str(record["type"]), str(record["message"]), record["step"]
@@ -71,15 +77,10 @@ def _stored_error(run_id: str, text: str) -> BaseException:
             f"run {run_id!r} did not complete, and its field 'error' can't be read: {error!r}. "
             f"Start it again: it goes on where it stopped."
         )
-    module, _, class_name = name.rpartition(":")
-    home = {"": builtins, errors.__name__: errors}.get(module)
-    cls = getattr(home, class_name, None)
-    if isinstance(cls, type) and issubclass(cls, Exception):
-        try:
-            return cls(message)
-        except TypeError:
-            pass  # a class that wants more than a message is described instead
-    return RunFailed(f"run {run_id!r} failed in step {step!r} with {name}: {message}")
+    rebuilt = rebuild_exception(name, message)
+    if isinstance(rebuilt, UnreconstructedException):
+        return RunFailed(f"run {run_id!r} failed in step {step!r} with {name}: {message}")
+    return rebuilt
 
 
 def _check_format(fields: Mapping[str, str]) -> None:

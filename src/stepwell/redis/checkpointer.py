@@ -5,6 +5,7 @@ from typing import Any, Literal
 from typing_extensions import override
 
 from stepwell.durable.checkpointer import Checkpointer
+from stepwell.redis.keys import check_namespace
 from stepwell.redis.source import Source
 from stepwell.redis.store import RedisStore
 from stepwell.redis.wire import Stats
@@ -48,6 +49,7 @@ class RedisCheckpointer(Checkpointer):
     ) -> None:
         super().__init__(durability=durability, reuse=reuse, on_lost=on_lost, lease=lease)
         self._source = Source.of(source)
+        check_namespace(namespace)
         self._namespace = namespace
         self.stats = Stats()
 

@@ -10,15 +10,9 @@ from typing import Any
 from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from stepwell.errors import (
-    DurabilityError,
-    LeaseLost,
-    RunCorrupt,
-    RunNotFound,
-    StoreError,
-    StoreRefused,
-)
+from stepwell.errors import DurabilityError, RunCorrupt, StoreError
 from stepwell.redis.wire import is_reply
+from stepwell.storage.refusals import corrupt, gone, lease_lost, out_of_order
 
 __all__ = [
     "first_word",
@@ -107,26 +101,12 @@ def run_refusal(run_id: str, reply: Sequence[Any]) -> DurabilityError:
     """The error for a script's reply about a run: a name, and what goes with it."""
     match [part.decode(errors="replace") if isinstance(part, bytes) else part for part in reply]:
         case ["GONE", *_]:
-            return RunNotFound(
-                f"run {run_id} is not in the store any more (deleted, expired, or the server lost "
-                "its data); nothing was written. Start it again from its input"
-            )
+            return gone(run_id)
         case ["LEASE_LOST", epoch, *_]:
-            return LeaseLost(
-                f"run {run_id} ended or belongs to another process now (owner number {epoch}); "
-                "nothing was written. Follow the run by its id; what is still computed here is "
-                "refused"
-            )
+            return lease_lost(run_id, epoch)
         case ["OUT_OF_ORDER", seq, *_]:
-            return StoreRefused(
-                f"run {run_id}: the server is at commit {seq}, which is not the one before this; "
-                "nothing was written. It lost commits that it had acknowledged (a restart or a "
-                "failover): start the run again, it goes on from what is there"
-            )
+            return out_of_order(run_id, seq)
         case ["CORRUPT", name, text, *_]:
-            return RunCorrupt(
-                f"run {run_id}: its field {name!r} holds {text!r}, which Stepwell did not write; "
-                "nothing was changed. Restore the field from a backup, or delete the run"
-            )
+            return corrupt(run_id, name, text)
         case _:
             return RunCorrupt(f"run {run_id}: a script gave the unknown answer {reply}")

@@ -3,7 +3,8 @@
 import asyncio
 import os
 
-from stepwell.errors import StoreUnavailable, WorkflowRuntimeError
+from stepwell.errors import WorkflowRuntimeError
+from stepwell.storage.refusals import closed
 
 __all__ = ["Home"]
 
@@ -28,7 +29,7 @@ class Home:
             StoreUnavailable: it was left.
         """
         if self._left:
-            raise StoreUnavailable("this store was closed; nothing was changed: open another one")
+            raise closed()
         if os.getpid() != self._process:
             raise WorkflowRuntimeError(
                 f"a store of process {self._process} was used in the forked process {os.getpid()}, "

@@ -5,12 +5,24 @@ that one script may touch them all, in a cluster too.
 """
 
 import re
-import zlib
 
-__all__ = ["Keys"]
+from stepwell.storage.names import digest_of, partition_of
+
+__all__ = ["Keys", "check_namespace"]
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_RUN_ID = re.compile(r"[A-Za-z0-9_.:~@/-]{1,200}")
+
+
+def check_namespace(namespace: object) -> None:
+    """Refuse what can't be part of a key.
+
+    Raises:
+        ValueError: the namespace can't be used.
+    """
+    if not (isinstance(namespace, str) and _NAMESPACE.fullmatch(namespace)):
+        raise ValueError(
+            f"namespace {namespace!r} can't be used: take 1 to 64 of A-Z a-z 0-9 _ . : -"
+        )
 
 
 class Keys:
@@ -25,10 +37,7 @@ class Keys:
     """
 
     def __init__(self, namespace: str, partitions: int) -> None:
-        if not _NAMESPACE.fullmatch(namespace):
-            raise ValueError(
-                f"namespace {namespace!r} can't be used: take 1 to 64 of A-Z a-z 0-9 _ . : -"
-            )
+        check_namespace(namespace)
         if not 1 <= partitions <= 4096:  # noqa: PLR2004 - a quarter of a cluster's slots
             raise ValueError(f"{partitions} partitions can't be used: take 1 to 4096")
         self.partitions = partitions
@@ -36,16 +45,8 @@ class Keys:
         self._prefixes = [f"stepwell:{{{namespace}/{p}}}:" for p in range(partitions)]
 
     def partition_of(self, run_id: str) -> int:
-        """The partition of a run: what precedes `~` in its id chooses.
-
-        Raises:
-            ValueError: it is no run id.
-        """
-        if not _RUN_ID.fullmatch(run_id):
-            raise ValueError(
-                f"run id {run_id!r} can't be used: take 1 to 200 of A-Z a-z 0-9 _ . : ~ @ / -"
-            )
-        return zlib.crc32(run_id.partition("~")[0].encode()) % self.partitions
+        """The partition of a run; raises ValueError if it is no run id."""
+        return partition_of(run_id, self.partitions)
 
     def run(self, run_id: str) -> str:
         """Hash: the context of a run, and what is kept in a run beside it."""
@@ -65,8 +66,8 @@ class Keys:
 
     def same_of(self, run_id: str) -> list[str]:
         """The `same` of a run whose id tells its digest; none for other ids."""
-        digest, tilde, _ = run_id.partition("~")
-        return [self.same(digest)] if tilde and digest else []
+        digest = digest_of(run_id)
+        return [self.same(digest)] if digest else []
 
     def due(self, partition: int) -> str:
         """Sorted set: runs that nobody owns, by the instant at which somebody should."""

@@ -132,12 +132,30 @@ def _of_url(url: str) -> Source:
             f"a store can't be found by a URL with the scheme {scheme!r}: use "
             "redis://host:port/db, rediss:// (TLS), unix:///path or embedded:directory"
         )
-    options = dict[str, Any](async_.parse_url(url))
+    options = _options_of(url)
     connection_class = options.pop("connection_class", async_.Connection)
     known = inspect.signature(AsyncRedis).parameters.keys() | _SETTINGS | _POOL_OPTIONS
     if unknown := sorted(options.keys() - known):
-        raise ValueError(f"redis-py knows no option {', '.join(unknown)} in a URL")
+        raise ValueError(f"redis-py knows no option {', '.join(unknown)} in a URL: take it out")
     return _source(connection_class, options)
+
+
+def _options_of(url: str) -> dict[str, Any]:
+    """What redis-py reads in a URL, but for what it passes over."""
+    parts = urlsplit(url)
+    try:
+        options = dict[str, Any](async_.parse_url(url))
+    except ValueError as error:
+        raise ValueError(
+            f"the URL of the store can't be read: {error}. Write it as in redis://host:6379/0"
+        ) from None
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not database.isdecimal():
+        raise ValueError(
+            f"the URL of the store names database {database!r}, and databases have numbers. Write "
+            f"it as in redis://host:6379/0"
+        )
+    return options
 
 
 def _of_client(client: Any) -> Source:

@@ -12,13 +12,15 @@ from redis.exceptions import RedisError
 
 from stepwell.errors import RunCorrupt, StoreRefused
 from stepwell.redis.errors import run_refusal
-from stepwell.redis.fields import commit_words, create_words, decoded, text
+from stepwell.redis.fields import commit_words, decoded, text
 from stepwell.redis.gateway import Gateway
 from stepwell.redis.keys import Keys
 from stepwell.redis.listener import Listener
 from stepwell.redis.patience import Patience
 from stepwell.redis.source import Source
 from stepwell.redis.wire import Stats
+from stepwell.storage.limits import ABSENT_MS, encoded_run, lease_ms
+from stepwell.storage.names import digest_of
 from stepwell.storage.records import Claim, Commit, NewRun, Presence, RunInfo
 
 __all__ = ["RedisStore"]
@@ -27,8 +29,6 @@ _FORMAT = "1"
 _SERVER_FLOOR = (7, 0)
 _OPEN_SECONDS = 1.0
 _PATIENCE_SECONDS_MIN = 1.0
-_LEASE_SECONDS_MAX = 1800
-_ABSENT_MS = 400
 _PEEKED = ("workflow", "status", "digest", "owner", "token", "seq", "cid", "format")
 
 
@@ -55,8 +55,7 @@ class RedisStore:
         partitions: int = 16,
         stats: Stats,
     ) -> None:
-        if not 0 < lease <= _LEASE_SECONDS_MAX:
-            raise ValueError(f"a lease of {lease} s can't be used: take up to {_LEASE_SECONDS_MAX}")
+        self._lease_ms = lease_ms(lease)
         self._source = source
         self._namespace = namespace
         self._lease = lease
@@ -97,7 +96,7 @@ class RedisStore:
             "create",
             f"creating run {run.run_id}",
             [*self._run_keys(run.run_id, run.owner), *self._index(run)],
-            [run.run_id, run.owner, nonce, run.digest, *create_words(run)],
+            [run.run_id, run.owner, nonce, run.digest, *encoded_run(run)],
         )
         if reply[0] == "EXISTS":
             return None
@@ -216,7 +215,7 @@ class RedisStore:
             "presence",
             f"looking for the owner of run {run_id}",
             self._owner_keys(partition),
-            [owner, self._keys.owner(partition, owner), _ABSENT_MS],
+            [owner, self._keys.owner(partition, owner), ABSENT_MS],
         )
         return Presence[reply[0]]
 
@@ -304,10 +303,6 @@ class RedisStore:
         except TimeoutError as error:
             raise patience.given_up(self._listener.trouble or error) from error
 
-    @property
-    def _lease_ms(self) -> int:
-        return int(self._lease * 1000)
-
     def _run_keys(self, run_id: str, owner: str) -> list[str]:
         owned = self._keys.owned(self.partition_of(run_id), owner)
         return [self._keys.run(run_id), self._keys.log(run_id), owned]
@@ -329,5 +324,6 @@ class RedisStore:
         ]
 
     def _index(self, run: NewRun) -> list[str]:
-        indexed = run.run_id.startswith(f"{run.digest}~")
+        """The index of runs by input, if the run's id tells its digest, so that all find it."""
+        indexed = run.digest == digest_of(run.run_id)
         return self._keys.same_of(run.run_id) if indexed else []

@@ -1,8 +1,11 @@
 """The verbs of a store. Each is one atomic transition; no reading and writing by halves.
 
-All verbs raise the same errors: StoreUnavailable if no server answers, OutcomeUnknown if the
-connection broke in the middle for good, StoreRefused if the server does not let us, RunCorrupt if
-what it holds under our names is not ours.
+What each does in full is told by `stepwell.storage.memory`, and tried on every store by the tests
+in `tests/storage`.
+
+All verbs raise the same errors: StoreUnavailable if no server answers or the store was closed,
+OutcomeUnknown if the connection broke in the middle for good, StoreRefused if the server does not
+let us, RunCorrupt if what it holds under our names is not ours, ValueError for an id that is none.
 """
 
 from collections.abc import Sequence
@@ -29,7 +32,13 @@ class RunStore(Protocol):
         ...
 
     async def create(self, run: NewRun) -> Claim | None:
-        """Create a run that the caller owns; None if the id is taken."""
+        """Create a run that the caller owns; None if the id is taken.
+
+        Raises:
+            ValueError: it lacks a field that every run has, or has one that is the store's.
+            EncodingError: a name or a text in it is no Unicode.
+            StoreRefused: it is too large.
+        """
         ...
 
     async def peek(self, run_id: str) -> RunInfo | None:
@@ -37,7 +46,10 @@ class RunStore(Protocol):
         ...
 
     async def same_input(self, digest: str) -> Sequence[str]:
-        """The runs of one workflow and input that did not complete, oldest first."""
+        """The runs of one workflow and input that did not complete, oldest first.
+
+        Only those are found whose id tells their digest: `digest~...`.
+        """
         ...
 
     async def claim(self, run_id: str, owner: str, was: str) -> Claim | None:
@@ -51,14 +63,27 @@ class RunStore(Protocol):
     async def commit(self, commit: Commit) -> None:
         """Apply a commit once, however often it has to be sent.
 
+        One with `ended` is the last: nobody holds the run from then on, and it is forgotten 7 days
+        later if it completed, else 30. Its patch sets the status.
+
         Raises:
-            LeaseLost: another process owns the run now.
+            LeaseLost: another process owns the run now, or it ended.
             RunNotFound: the run is not there any more.
+            StoreRefused: its number does not follow that of the last commit, or it is too large.
+            EncodingError: a name or a text in it is no Unicode.
+            ValueError: it deletes a field that every run has, or touches one that is the store's.
         """
         ...
 
     async def release(self, run_id: str, token: str) -> None:
-        """Give a run back before it ended, so that anybody may claim it at once."""
+        """Give a run back before it ended, so that anybody may claim it at once.
+
+        Nothing happens if the holder of this token gave it back before, or ended it.
+
+        Raises:
+            LeaseLost: another process owns the run now.
+            RunNotFound: the run is not there any more.
+        """
         ...
 
     async def read(self, run_id: str) -> dict[str, str] | None:
@@ -66,7 +91,10 @@ class RunStore(Protocol):
         ...
 
     async def wait_for_end(self, run_id: str, seconds: float) -> None:
-        """Return when the run ends or changes hands, at the latest after `seconds`."""
+        """Return when the run ends or changes hands, at the latest after `seconds`.
+
+        At once if nobody executes it.
+        """
         ...
 
     async def appear(self, owner: str, partition: int) -> None:
@@ -74,11 +102,11 @@ class RunStore(Protocol):
         ...
 
     async def renew(self, owner: str) -> None:
-        """Renew the lease of an owner in all partitions in which it appeared."""
+        """Renew the lease of an owner, over or not, in all partitions in which it appeared here."""
         ...
 
     async def disappear(self, owner: str) -> None:
-        """End the lease of an owner that has no runs any more."""
+        """End the lease of an owner; forget the owner, unless runs are still in its name."""
         ...
 
     async def presence(self, owner: str, run_id: str) -> Presence:

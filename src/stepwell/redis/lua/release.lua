@@ -18,7 +18,7 @@ local held, fault = standing(run)
 if fault then
   return fault
 end
-if held.token == unheld(token) then
+if held.token == unheld(held.token) and epoch_of(token) == epoch_of(held.token) then
   return {'DUP'}
 end
 if held.token ~= token then

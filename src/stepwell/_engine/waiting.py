@@ -1,0 +1,268 @@
+"""Waits: a step stands still until an event comes that fits, or is run again when it has come.
+
+An event fits one wait or several: all that name its class, and whose requirements it meets. One
+that nobody takes is kept, since the wait that it is meant for may not have begun.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+from stepwell._engine import collecting, scheduling
+from stepwell._engine.commands import Command, Publish, Remind, Warn
+from stepwell._engine.matching import Index
+from stepwell._engine.plan import Plan
+from stepwell._engine.state import Kept, Question, RunState, Waiter, Work
+from stepwell._engine.ticks import StepSuspended, WaitBegun, WaitDropped, WaitExpired
+from stepwell.events import Event, HumanResponseEvent
+
+__all__ = [
+    "KEPT_MAX",
+    "answer",
+    "ask",
+    "begin",
+    "drop",
+    "expire",
+    "fits_a_wait",
+    "forget",
+    "is_full",
+    "keep",
+    "note_answer",
+    "open_wait",
+    "reopen",
+    "suspend",
+]
+
+KEPT_MAX = 1000
+"""How many events a run keeps that nobody has taken, and how many questions."""
+
+
+def begin(plan: Plan, state: RunState, tick: WaitBegun) -> list[Command]:
+    """A running step waits: it gives its worker to others, unless its event is there already."""
+    work, name, waiters = tick.work, tick.name, tick.work.progress.waiters
+    is_new = name not in waiters
+    close(state, work, name)
+    waiter = waiters.setdefault(name, tick.waiter)
+    waiter.requirements = tick.waiter.requirements
+    waiter.answer = _take_kept(plan, state, work, waiter)
+    state.note(f"wait:{work.id}:{name}", waiter)
+    if waiter.answer is not None:
+        return [scheduling.wake(work)]
+    open_wait(state, work, name)
+    return (_introduce(tick) if is_new else []) + _hold(plan, state, work)
+
+
+def _hold(plan: Plan, state: RunState, work: Work) -> list[Command]:
+    """Take the worker of a step that waits, unless another wait of it has it in line for one."""
+    queue = state.queues[work.step]
+    if queue.running.pop(work.id, None) is None:
+        return []
+    queue.suspended[work.id] = work
+    work.is_held = True
+    return scheduling.fill(plan.steps[work.step], queue)
+
+
+def _introduce(tick: WaitBegun) -> list[Command]:
+    commands: list[Command] = []
+    if tick.waiter.question is not None:
+        commands.append(Publish(tick.waiter.question))
+    if tick.timeout is not None:
+        commands.append(Remind(tick.timeout, WaitExpired(tick.work, tick.name, tick.waiter)))
+    return commands
+
+
+def answer(
+    plan: Plan, state: RunState, event: Event, only: str | None = None
+) -> tuple[set[str], list[Command]]:
+    """Give an event to all waits that it fits; return their steps, and what is to be done.
+
+    With `only`, to those of this step.
+    """
+    commands: list[Command] = []
+    woken: set[str] = set()
+    fitting = list(_fitting(plan, state, event)) if state.waits else []
+    for work, name in fitting:
+        if only is not None and work.step != only:
+            continue
+        work.progress.waiters[name].answer = event
+        woken.add(work.step)
+        commands += _settle(plan, state, work, name)
+    return woken, commands
+
+
+def expire(plan: Plan, state: RunState, tick: WaitExpired) -> list[Command]:
+    """A wait took too long: its step goes on without the event."""
+    waiter = tick.waiter
+    if tick.work.progress.waiters.get(tick.name) is not waiter or not waiter.is_open:
+        return []
+    waiter.expired = True
+    return _settle(plan, state, tick.work, tick.name)
+
+
+def drop(state: RunState, tick: WaitDropped) -> list[Command]:
+    """A step was made to stop waiting: it runs already, so it needs no free worker."""
+    work, queue = tick.work, state.queues[tick.work.step]
+    waiters = work.progress.waiters
+    if tick.name in waiters and waiters[tick.name].is_open:
+        close(state, work, tick.name)
+        del waiters[tick.name]
+        state.note(f"wait:{work.id}:{tick.name}", None)
+    if work.is_held:
+        queue.release(work)
+        queue.running[work.id] = work
+    return []
+
+
+def suspend(plan: Plan, state: RunState, tick: StepSuspended) -> list[Command]:
+    """A step that waits has left: when its event is there it is run again from its first line."""
+    work, queue = tick.work, state.queues[tick.work.step]
+    collecting.put_back(state, [work])
+    if work.id in queue.suspended:
+        work.is_held = False
+        return []
+    queue.release(work)
+    return scheduling.put_first(plan.steps[work.step], queue, work)
+
+
+def _settle(plan: Plan, state: RunState, work: Work, name: str) -> list[Command]:
+    state.note(f"wait:{work.id}:{name}", work.progress.waiters[name])
+    close(state, work, name)
+    queue = state.queues[work.step]
+    if queue.suspended.pop(work.id, None) is not None:
+        return scheduling.put_woken(plan.steps[work.step], queue, work)
+    return [scheduling.wake(work)] if work.id in queue.running else []
+
+
+# --- the open waits ---
+
+
+def open_wait(state: RunState, work: Work, name: str) -> None:
+    """Let a wait be found by the class of its event."""
+    waiter = work.progress.waiters[name]
+    waits = state.waits.setdefault(waiter.event_type, Index())
+    waits.add((work.id, name), work, waiter.requirements)
+
+
+def close(state: RunState, work: Work, name: str) -> None:
+    """Let a wait be found no more."""
+    waiter = work.progress.waiters.get(name)
+    waits = state.waits.get(waiter.event_type) if waiter else None
+    if waiter and waits:
+        waits.remove((work.id, name))
+        if not waits.entries:
+            del state.waits[waiter.event_type]
+
+
+def forget(state: RunState, work: Work) -> None:
+    """The step is done: it waits for nothing any more."""
+    for name in work.progress.waiters:
+        close(state, work, name)
+
+
+def fits_a_wait(plan: Plan, state: RunState, event: Event, step: str | None = None) -> bool:
+    """Whether a step waits for this event: this one, or any."""
+    return any(step in (None, work.step) for work, _ in _fitting(plan, state, event))
+
+
+def _fitting(plan: Plan, state: RunState, event: Event) -> Iterator[tuple[Work, str]]:
+    cls = type(event)
+    for wanted, waits in state.waits.items():
+        if wanted is not cls and not issubclass(cls, wanted):
+            continue
+        for (_, name), work in waits.candidates(partial(_attribute, event)):
+            if _fits(plan, work, work.progress.waiters[name], event):
+                yield work, name
+
+
+def _fits(plan: Plan, work: Work, waiter: Waiter, event: Event) -> bool:
+    exact = type(event) is waiter.event_type
+    if not exact and not (
+        plan.steps[work.step].subclasses and isinstance(event, waiter.event_type)
+    ):
+        return False
+    return waiter.requirements is not None and all(
+        _attribute(event, key) == value for key, value in waiter.requirements.items()
+    )
+
+
+def _attribute(event: Event, name: str) -> object:
+    return getattr(event, name, None)
+
+
+# --- events that nobody took ---
+
+
+def is_full(state: RunState) -> bool:
+    """Whether the run keeps as many events as it may."""
+    return len(state.kept) >= KEPT_MAX
+
+
+def keep(state: RunState, event: Event) -> list[Command]:
+    """Keep an event for a wait that may begin."""
+    if is_full(state):
+        return [Warn(_too_many(event))]
+    number = state.new_id()
+    state.kept[number] = Kept(event)
+    state.note(f"kept:{number}", state.kept[number])
+    return []
+
+
+def _take_kept(plan: Plan, state: RunState, work: Work, waiter: Waiter) -> Event | None:
+    for number, kept in state.kept.items():
+        if _fits(plan, work, waiter, kept.event):
+            del state.kept[number]
+            state.note(f"kept:{number}", None)
+            return kept.event
+    return None
+
+
+def _too_many(event: Event) -> str:
+    return (
+        f"{type(event).__name__} is taken by no step, and {KEPT_MAX} such events are kept "
+        f"already: it was dropped. Add a step that takes it, or wait for it."
+    )
+
+
+# --- questions to a human ---
+
+
+def ask(state: RunState, event: Event) -> None:
+    """Remember a question, to ask it again if the run goes on elsewhere before the answer.
+
+    A step that is run again asks again: that is the same question.
+    """
+    if any(question.event == event for question in state.questions.values()):
+        return
+    if len(state.questions) >= KEPT_MAX:
+        _forget_oldest_question(state)
+    number = state.new_id()
+    state.questions[number] = Question(event)
+    state.note(f"question:{number}", state.questions[number])
+
+
+def note_answer(state: RunState, event: Event) -> None:
+    """An answer that no wait has taken closes the question that was asked first."""
+    if state.questions and isinstance(event, HumanResponseEvent):
+        _forget_oldest_question(state)
+
+
+def _forget_oldest_question(state: RunState) -> None:
+    number = next(iter(state.questions))
+    del state.questions[number]
+    state.note(f"question:{number}", None)
+
+
+# --- after a crash ---
+
+
+def reopen(state: RunState, now: float) -> list[Command]:
+    """The run goes on in another life: ask again what was not answered, and let time go on."""
+    commands: list[Command] = [Publish(question.event) for question in state.questions.values()]
+    for waits in state.waits.values():
+        for (_, name), work in waits.entries.items():
+            waiter = work.progress.waiters[name]
+            if waiter.question is not None:
+                commands.append(Publish(waiter.question))
+            if waiter.deadline is not None:
+                expire = WaitExpired(work, name, waiter)
+                commands.append(Remind(max(0.0, waiter.deadline - now), expire))
+    return commands

@@ -1,0 +1,1 @@
+"""Types of the runtime that code written for LlamaIndex Workflows imports."""

@@ -1,0 +1,98 @@
+"""What every store takes, and what it refuses before anything is sent: texts, sizes, leases."""
+
+from collections.abc import Collection, Iterable
+
+from stepwell.errors import EncodingError, StoreRefused
+from stepwell.storage.records import BOOKKEEPING, Commit, NewRun
+
+__all__ = ["ABSENT_MS", "MANDATORY", "encoded_patch", "encoded_run", "lease_ms"]
+
+MANDATORY = ("format", "workflow", "status")
+"""Fields that the context of every run has."""
+
+ABSENT_MS = 400
+"""How long an owner must have had no subscriber before it counts as gone."""
+
+_OURS = frozenset(BOOKKEEPING)
+_FIELD_BYTES_MAX = 16 << 20
+_COMMIT_BYTES_MAX = 64 << 20
+_LEASE_SECONDS_MAX = 1800
+
+
+def lease_ms(seconds: float) -> int:
+    """A lease in ms.
+
+    Raises:
+        ValueError: it is none, or so long that it looks like one from before a clock was set back.
+    """
+    if not 0 < seconds <= _LEASE_SECONDS_MAX:
+        raise ValueError(f"a lease of {seconds} s can't be used: take up to {_LEASE_SECONDS_MAX}")
+    return int(seconds * 1000)
+
+
+def encoded_run(run: NewRun) -> list[str | bytes]:
+    """The first fields of a run, each followed by its text in UTF-8.
+
+    Raises:
+        ValueError: a field that every run has is missing, or one has a name that is ours.
+        EncodingError: a name or a text is no Unicode.
+        StoreRefused: a text, or all together, are too large.
+    """
+    missing = [name for name in MANDATORY if name not in run.fields]
+    if missing:
+        raise ValueError(f"run {run.run_id} has no field {missing[0]!r}, which every run needs")
+    return _encoded(run.run_id, run.fields.items())
+
+
+def encoded_patch(commit: Commit) -> tuple[list[str | bytes], list[str]]:
+    """The fields that a commit sets, each followed by its text, and those that it deletes.
+
+    Raises:
+        ValueError: it deletes a field that every run has, or touches one that is ours.
+        EncodingError, StoreRefused: as `encoded_run`.
+    """
+    sets = [(name, text) for name, text in commit.patch.items() if text is not None]
+    deletes = [name for name, text in commit.patch.items() if text is None]
+    for name in MANDATORY:
+        if name in deletes:
+            raise ValueError(f"run {commit.run_id}: a patch may not delete {name!r}")
+    return _encoded(commit.run_id, sets, deletes), deletes
+
+
+def _encoded(
+    run_id: str, fields: Iterable[tuple[str, str]], deletes: Collection[str] = ()
+) -> list[str | bytes]:
+    words, size = list[str | bytes](), 0
+    for name, text in fields:
+        data = _utf8(run_id, name, text)
+        size += len(data)
+        words += (name, data)
+    names = (*words[::2], *deletes)
+    if not _OURS.isdisjoint(names):
+        raise ValueError(f"run {run_id}: a patch may not touch {', '.join(BOOKKEEPING)}")
+    for name in names:
+        if isinstance(name, str) and not name.isascii():
+            _utf8(run_id, name, name)
+    if size > _COMMIT_BYTES_MAX:
+        raise StoreRefused(
+            f"run {run_id}: {size} bytes in one commit are more than {_COMMIT_BYTES_MAX}; nothing "
+            "was written. Commit more often, or keep large values elsewhere and their address here"
+        )
+    return words
+
+
+def _utf8(run_id: str, name: str, text: str) -> bytes:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise EncodingError(
+            f"run {run_id}: the field {name!r} holds half of a character pair, in its name or at "
+            f"{error.start} in its text; nothing was written. Store text that is Unicode, or bytes"
+        ) from error
+    if len(data) > _FIELD_BYTES_MAX:
+        raise StoreRefused(
+            f"run {run_id}: the field {name!r} has {len(data)} bytes, more than "
+            f"{_FIELD_BYTES_MAX}; nothing was written. Keep the value elsewhere, and its address "
+            "here"
+        )
+    return data

@@ -1,0 +1,5 @@
+"""Tools for tests of workflows."""
+
+from stepwell.testing.runner import WorkflowTestResult, WorkflowTestRunner
+
+__all__ = ["WorkflowTestResult", "WorkflowTestRunner"]
