@@ -186,7 +186,7 @@ SIGNATURES = [
     case("return Iterator", method("(self, ev: StartEvent) -> Iterator[A]"), INVALID, "Flow.f: its return value is an iterator, but", "or send each event with ctx.send_event()."),
     case("return Awaitable", wired("f(ev: StartEvent) -> StopEvent | Awaitable[A]"), INVALID, "Flow': steps return what is no event:", "derived from Event, lists of these, and None."),
     case("two contexts", method("(self, a: Context, ev: StartEvent, b: Context) -> StopEvent"), INVALID, "Flow.f: the parameters 'a', 'b' are all", "all annotated with Context. Keep one of them."),
-    case("context instance param", method("(self, ctx: Context[dict], ev: StartEvent) -> StopEvent"), INVALID, "Flow.f: parameter 'ctx' is annotated with", "pydantic's BaseModel, or leave the brackets out."),
+    case("context instance param", method("(self, ctx: Context[list], ev: StartEvent) -> StopEvent"), INVALID, "Flow.f: parameter 'ctx' is annotated with", "pydantic's BaseModel, or leave the brackets out."),
     case("context of int", method("(self, ctx: Context[int], ev: StartEvent) -> StopEvent"), INVALID, "Flow.f: parameter 'ctx' is annotated with", "pydantic's BaseModel, or leave the brackets out."),
     case("context of instance", method("(self, ctx: Context[State()], ev: StartEvent) -> StopEvent"), INVALID, "Flow.f: parameter 'ctx' is annotated with", "pydantic's BaseModel, or leave the brackets out."),
     case("context typeddict", "class T(TypedDict):\n    n: int\n" + method("(self, ctx: Context[T], ev: StartEvent) -> StopEvent"), INVALID, "Flow.f: parameter 'ctx' is annotated with", "pydantic's BaseModel, or leave the brackets out."),

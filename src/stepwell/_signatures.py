@@ -242,7 +242,8 @@ def _state_type(step: str, context: inspect.Parameter) -> type[BaseModel] | None
     for argument in get_args(split(context.annotation)[0]):
         if isinstance(argument, type) and issubclass(argument, BaseModel):
             return argument
-        if argument is not Any and not isinstance(argument, TypeVar):
+        free = argument is Any or (get_origin(argument) or argument) is dict
+        if not (free or isinstance(argument, TypeVar)):
             raise WorkflowValidationError(
                 f"{step}: parameter {context.name!r} is annotated with Context[...] of "
                 f"{_shown(argument)}, which is no state. Give it a class derived from pydantic's "

@@ -142,7 +142,7 @@ async def interrupted(program: Program, text: str, turns: int) -> Sight:
         async with answered(first):
             for _ in range(turns):
                 await asyncio.sleep(0)
-        if first.is_done():
+        if not first.ctx.is_running:  # it has ended, though a thread of it may still go on
             return await seen(first)
         fields = json.dumps(first.ctx.to_dict())
         await first.cancel_run()

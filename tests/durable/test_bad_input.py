@@ -1,13 +1,15 @@
 """Every kind of bad input has an error that names it and a remedy; what was durable stays."""
 
+import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from stepwell import Context, Workflow, step
+from stepwell import Context, Workflow, catch_error, step
 from stepwell.durable.loader import outcome_of
 from stepwell.errors import (
     EncodingError,
@@ -17,9 +19,10 @@ from stepwell.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from stepwell.events import Event, StartEvent, StopEvent
+from stepwell.events import Event, InputRequiredEvent, StartEvent, StepFailedEvent, StopEvent
 from stepwell.redis import RedisCheckpointer
-from support.runs import Probe, Runs, Second, TwoSteps, interrupt
+from stepwell.retry_policy import retry_policy, stop_after_attempt, wait_none
+from support.runs import Part, Probe, Runs, Second, TwoSteps, interrupt
 from support.servers import RedisServer
 
 SECRET = "open-sesame"  # noqa: S105  it must not be seen
@@ -286,6 +289,149 @@ async def test_a_value_without_durable_form_fails_its_step_and_leaves_no_trace(
     again = Values(behave, checkpointer=checkpointer)
     assert await again.run(run_id="the-run", value=7) == "well"
     assert [entry[1] for entry in runs.log("the-run")].count("good") == 1
+
+
+class Caught(Workflow):
+    """Counts, does what `act` does, and tells what the state is when that has failed."""
+
+    def __init__(self, act: Callable[[StartEvent, Context[Any]], Any], **options: Any) -> None:
+        super().__init__(**options)
+        self._act = act
+        self.failed: StepFailedEvent | None = None
+
+    @step
+    async def bad(self, ev: StartEvent, ctx: Context) -> Holding | StopEvent:
+        await ctx.store.set("box", {"inner": "committed"})
+        await ctx.checkpoint()
+        await ctx.store.increment("count")
+        return await self._act(ev, ctx)
+
+    @step
+    async def take(self, ev: Holding) -> StopEvent:
+        return StopEvent(result="not reached")
+
+    @catch_error(for_steps=["bad"])
+    async def catch(self, ev: StepFailedEvent, ctx: Context) -> StopEvent:
+        self.failed = ev
+        return StopEvent(result=(await ctx.store.get_state()).to_dict())
+
+
+async def return_a_lock(_ev: StartEvent, _ctx: Context[Any]) -> Any:
+    return Holding(value=Lock())
+
+
+async def leave_a_lock_in_the_state(_ev: StartEvent, ctx: Context[Any]) -> Any:
+    (await ctx.store.get("box"))["lock"] = Lock()
+
+
+async def append_a_lock(_ev: StartEvent, ctx: Context[Any]) -> Any:
+    await ctx.store.append("listed", Lock())
+
+
+async def collect_a_lock(_ev: StartEvent, ctx: Context[Any]) -> Any:
+    ctx.collect_events(Holding(value=Lock()), [Holding, Holding])
+
+
+async def ask_a_lock(_ev: StartEvent, ctx: Context[Any]) -> Any:
+    ctx.write_event_to_stream(InputRequiredEvent.model_validate({"lock": Lock()}))
+
+
+async def put_a_lock_into_the_event(ev: StartEvent, _ctx: Context[Any]) -> Any:
+    ev.lock = Lock()
+    raise EncodingError("the step's own")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        return_a_lock,
+        leave_a_lock_in_the_state,
+        append_a_lock,
+        collect_a_lock,
+        ask_a_lock,
+        put_a_lock_into_the_event,
+    ],
+)
+async def test_what_else_an_attempt_wrote_is_durable_when_a_value_of_it_can_not_be(
+    runs: Runs, act: Callable[[StartEvent, Context[Any]], Any]
+) -> None:
+    before = datetime.now(UTC)
+    workflow = Caught(act, checkpointer=runs.checkpointer())
+    live = await workflow.run(run_id="the-run", value=7)
+    assert live == {"box": {"inner": "committed"}, "count": 1}
+    fields = runs.fields("the-run")
+    stored = {name: text for name, text in fields.items() if name.startswith("state:")}
+    assert stored == {"state:box": '{"inner":"committed"}', "state:count": "1"}
+    failed = workflow.failed
+    assert failed is not None
+    assert isinstance(failed.exception, EncodingError)
+    assert before.timestamp() - 1 < failed.failed_at.timestamp()
+    assert failed.input_event == StartEvent.model_validate({"value": 7})
+
+
+class BadItem(Workflow):
+    """Leaves a value without durable form in one item of a loop, the first time."""
+
+    def __init__(self, every: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._every = every
+        self.handled: list[str] = []
+
+    @step(retry_policy=retry_policy(wait=wait_none(), stop=stop_after_attempt(2)))
+    async def loop(self, ev: StartEvent, ctx: Context) -> StopEvent:
+        async for item in ctx.each(range(4), every=self._every):
+            async for part in ctx.each("ab", every=self._every):
+                await ctx.once(f"{item}{part}", self._once, f"{item}{part}")
+                await ctx.store.set(f"box{item}", {})
+                await ctx.store.increment("sum")
+            await ctx.store.increment("items")
+            if item == 1 and not ctx.retry_info().retry_number:
+                (await ctx.store.get("box1"))["lock"] = Lock()
+        return StopEvent(result=(await ctx.store.get_state()).to_dict())
+
+    async def _once(self, item: str) -> None:
+        self.handled.append(item)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+async def test_an_item_that_could_not_be_committed_is_done_again(runs: Runs, every: int) -> None:
+    checkpointer = runs.checkpointer()
+    workflow = BadItem(every, checkpointer=checkpointer)
+    live = await workflow.run(run_id="the-run")
+    ctx = await checkpointer.load(workflow, "the-run")
+    assert live == (await ctx.store.get_state()).to_dict()
+    assert live.pop("sum") == 8  # the loop inside was committed
+    assert live.pop("items") == 5  # what the failed attempt wrote stands
+    assert live == {f"box{item}": {} for item in range(4)}
+    assert workflow.handled == [f"{item}{part}" for item in range(4) for part in "ab"]
+
+
+class Innocent(Workflow):
+    """One step asks what can't be stored, another one commits."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.asked = asyncio.Event()
+
+    @step
+    async def split(self, ev: StartEvent) -> list[Part]:
+        return [Part(number=0), Part(number=1)]
+
+    @step
+    async def part(self, ev: Part, ctx: Context) -> StopEvent | None:
+        if ev.number:
+            await self.asked.wait()
+            await ctx.checkpoint()
+            return StopEvent(result="fine")
+        try:
+            ctx.write_event_to_stream(InputRequiredEvent.model_validate({"lock": Lock()}))
+        except EncodingError:
+            self.asked.set()
+        return None
+
+
+async def test_a_question_without_durable_form_fails_nobody_but_who_asks(runs: Runs) -> None:
+    assert await Innocent(checkpointer=runs.checkpointer()).run(run_id="the-run") == "fine"
 
 
 async def test_an_input_without_durable_form_starts_nothing(runs: Runs) -> None:

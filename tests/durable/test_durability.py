@@ -141,6 +141,32 @@ async def test_exit_keeps_what_was_done_when_the_run_fails(runs: Runs) -> None:
     assert (await workflow.run(run_id="the-run", value=7), again.executed) == (RESULT, ["second"])
 
 
+class Countdown(Workflow):
+    """One step after the other."""
+
+    @step
+    async def begin(self, ev: StartEvent) -> Part:
+        return Part(number=ev.value)
+
+    @step
+    async def count(self, ev: Part, ctx: Context) -> Part | StopEvent:
+        await ctx.store.append("counted", ev.number)
+        return Part(number=ev.number - 1) if ev.number else StopEvent()
+
+
+async def test_the_one_commit_of_exit_does_not_hold_all_that_ever_happened(
+    redis_server: RedisServer, runs: Runs
+) -> None:
+    with Proxy(redis_server.socket_path) as proxy:
+        checkpointer = RedisCheckpointer(proxy.url, namespace=runs.namespace, durability="exit")
+        await Countdown(checkpointer=checkpointer).run(run_id="the-run", value=1500)
+    finish = script("finish").sha.encode()
+    (size,) = [len(command.words) for command in proxy.commands if finish in command.words]
+    assert size < 1100  # 1,000 lines of the log, and what is left at the end
+    ctx = await runs.checkpointer().load(Countdown(), "the-run")
+    assert await ctx.store.get("counted") == list(range(1500, -1, -1))
+
+
 class Checkpointing(Workflow):
     """Checkpoints between two halves of one step."""
 
@@ -192,9 +218,11 @@ async def test_the_log_has_one_line_for_each_boundary(runs: Runs) -> None:
         (2, "first", 1, "StepReturned"),
         (2, "(released)", 1, "running"),
         (2, "(claimed)", 2, "running"),
-        (3, "second", 2, "StepFailed"),
-        (3, "(claimed)", 3, "failed"),
-        (4, "second", 1, "StepReturned"),
+        (3, "(resumed)", 0, "Resumed"),
+        (4, "second", 2, "StepFailed"),
+        (4, "(claimed)", 3, "failed"),
+        (5, "(resumed)", 0, "Resumed"),
+        (6, "second", 1, "StepReturned"),
     ]
 
 
@@ -211,6 +239,15 @@ class Heavy(Workflow):
         await ctx.store.set("light", ev.value)
         heavy = await ctx.store.get("heavy")
         return Second(value=ev.value + 1) if ev.value < 20 else StopEvent(result=len(heavy))
+
+
+async def test_every_attempt_that_crashed_counts(runs: Runs) -> None:
+    for _ in range(3):
+        probe = Probe(holds=["second"])
+        held = TwoSteps(probe, checkpointer=runs.checkpointer())
+        await interrupt(lambda held=held: held.run(run_id="the-run", value=7), probe)
+    await TwoSteps(checkpointer=runs.checkpointer()).run(run_id="the-run", value=7)
+    assert [line[2] for line in runs.log("the-run") if line[1] == "second"] == [4]
 
 
 async def test_a_commit_costs_what_changed(runs: Runs) -> None:

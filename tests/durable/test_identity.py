@@ -14,9 +14,10 @@ from stepwell.errors import (
     RunFailed,
     RunNotFound,
     WorkflowCancelledByUser,
+    WorkflowRuntimeError,
     WorkflowTimeoutError,
 )
-from stepwell.events import StartEvent, StopEvent
+from stepwell.events import HumanResponseEvent, StartEvent, StopEvent
 from stepwell.handler import WorkflowHandler
 from support.processes import Child
 from support.runs import Probe, Runs, TwoSteps, interrupt, until
@@ -73,6 +74,28 @@ async def test_a_run_with_a_living_owner_is_followed(runs: Runs) -> None:
     assert (probe.executed, idle.executed) == (["first", "second"], [])
 
 
+async def test_the_context_of_a_run_that_was_followed_has_its_state_and_is_free(
+    runs: Runs,
+) -> None:
+    async with living_owner(runs, run_id="the-run") as (_, probe):
+        workflow = TwoSteps(checkpointer=runs.checkpointer())
+        ctx: Context[Any] = Context(workflow)
+        second = workflow.run(ctx=ctx, run_id="the-run", value=7)
+        await followed(second)
+        probe.go.set()
+        await second
+    assert (await ctx.store.get("count"), ctx.is_running) == (2, False)
+    assert await workflow.run(ctx=ctx, run_id="another", value=7) == [7, 4]
+
+
+async def test_the_context_of_a_run_that_had_completed_has_its_state(runs: Runs) -> None:
+    workflow = TwoSteps(checkpointer=runs.checkpointer())
+    await workflow.run(run_id="the-run", value=7)
+    again = workflow.run(run_id="the-run", value=7)
+    await again
+    assert await again.ctx.store.get("count") == 2
+
+
 async def test_a_run_is_followed_within_one_session_too(runs: Runs) -> None:
     probe = Probe(holds=["second"])
     async with runs.checkpointer() as checkpointer:
@@ -108,6 +131,37 @@ async def test_another_input_under_a_name_is_a_conflict_whatever_the_run_does(
         with pytest.raises(RunConflict, match=f"'{state}'.*another input"):
             await workflow.run(run_id=state, value=8)
         assert runs.dump(state) == before
+
+
+async def test_a_run_that_was_refused_leaves_its_context_free(runs: Runs) -> None:
+    workflow = TwoSteps(checkpointer=runs.checkpointer())
+    await workflow.run(run_id="the-run", value=7)
+    ctx: Context[Any] = Context(workflow)
+    handler = workflow.run(ctx=ctx, run_id="the-run", value=8)
+    early = asyncio.create_task(handler.send_event(HumanResponseEvent()))
+    with pytest.raises(RunConflict):
+        await handler
+    with pytest.raises(RunConflict):
+        await early
+    with pytest.raises(WorkflowRuntimeError, match="is over"):
+        await handler.send_event(HumanResponseEvent())
+    assert await workflow.run(ctx=ctx, run_id="another", value=7) == RESULT
+
+
+async def test_a_run_that_was_cancelled_before_its_turn_leaves_its_context_free(
+    runs: Runs,
+) -> None:
+    probe = Probe(holds=["second"])
+    workflow = TwoSteps(probe, checkpointer=runs.checkpointer(), num_concurrent_runs=1)
+    first = workflow.run(run_id="first", value=7)
+    ctx: Context[Any] = Context(workflow)
+    second = workflow.run(ctx=ctx, run_id="second", value=7)
+    await second.cancel_run()
+    with pytest.raises(WorkflowRuntimeError, match="is over"):
+        await second.send_event(HumanResponseEvent())
+    probe.go.set()
+    assert await first == RESULT
+    assert await workflow.run(ctx=ctx, run_id="second", value=7) == RESULT
 
 
 async def test_another_workflow_under_a_name_is_a_conflict(runs: Runs) -> None:

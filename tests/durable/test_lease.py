@@ -254,6 +254,17 @@ async def test_a_run_whose_new_owner_died_is_taken_back(
     assert claims(runs) == 1
 
 
+async def test_the_stream_of_a_run_that_is_taken_back_has_its_last_event(runs: Runs) -> None:
+    probe = Probe(holds=["first"])
+    handler = start(runs, probe)
+    await probe.reached.wait()
+    take_away(runs)
+    probe.holds = ()
+    probe.go.set()
+    published = [event async for event in handler.stream_events()]
+    assert [await handler, *published] == [RESULT, handler.get_stop_event()]
+
+
 def json_count(runs: Runs) -> str:
     return runs.fields("the-run")["state:count"]
 

@@ -105,6 +105,44 @@ async def test_a_loop_name_that_was_used_is_refused(runs: Runs, body: Body) -> N
         await once_only(runs, body)
 
 
+# --- loops at the same time ---
+
+
+@pytest.mark.parametrize("at", ["x2", "y2"])
+async def test_loops_that_run_at_once_have_positions_of_their_own(runs: Runs, at: str) -> None:
+    async def both(ctx: Context[Any], probe: Probe) -> None:
+        async def loop(letter: str) -> None:
+            async for item in ctx.each([f"{letter}{number}" for number in range(4)]):
+                async for part in ctx.each(["", "b"]):
+                    await probe(item + part)
+                    await ctx.checkpoint()
+
+        await asyncio.gather(loop("x"), loop("y"))
+
+    everything = [f"{item}{part}" for item in ("x0", "x1", "x2", "x3") for part in ("", "b")]
+    _, repeated = await crashed_and_resumed(runs, both, at)
+    ours = [item for item in repeated if item[0] == at[0]]
+    others = [item for item in repeated if item[0] != at[0]]
+    assert [f"x{item[1:]}" for item in ours] == everything[4:]
+    assert 0 < len(others) < len(everything)
+
+
+async def test_a_map_in_a_task_of_an_item_belongs_to_that_item(runs: Runs) -> None:
+    async def both(ctx: Context[Any], probe: Probe) -> list[str]:
+        async def read(page: str) -> str:
+            await probe(page)
+            return page
+
+        async for letter in ctx.each("xy", every=2):
+            pages = [f"{letter}1", f"{letter}2"]
+            await asyncio.gather(*[ctx.map(read, [page]) for page in pages])
+            await probe(f"{letter} end")
+        return []
+
+    _, repeated = await crashed_and_resumed(runs, both, "y end")
+    assert repeated == ["x end", "y end"]
+
+
 # --- the position is never ahead of the state ---
 
 

@@ -11,7 +11,12 @@ from pydantic import BaseModel, ConfigDict
 from stepwell import Context, Workflow, step
 from stepwell.context.state_store import DictState
 from stepwell.durable.checkpointer import Checkpointer
-from stepwell.errors import OutcomeUnknown, WorkflowCancelledByUser, WorkflowTimeoutError
+from stepwell.errors import (
+    OutcomeUnknown,
+    WorkflowCancelledByUser,
+    WorkflowRuntimeError,
+    WorkflowTimeoutError,
+)
 from stepwell.events import HumanResponseEvent, InputRequiredEvent, StartEvent, StopEvent
 from stepwell.handler import WorkflowHandler
 from support.runs import Done, Part, Probe, Runs, TwoSteps, crash_after, interrupt, until
@@ -268,6 +273,41 @@ async def test_writes_through_a_store_taken_before_the_run_opened_are_durable(
     assert await handler == RESULT
 
 
+@pytest.mark.parametrize("state", ["new", "interrupted"])
+async def test_writes_from_outside_before_the_run_is_found_are_not_lost(
+    runs: Runs, state: str
+) -> None:
+    if state == "interrupted":
+        before = Probe(holds=["second"])
+        left = TwoSteps(before, checkpointer=runs.checkpointer())
+        await interrupt(lambda: left.run(run_id="the-run", value=7), before)
+    held = Probe(holds=["second"])
+    handler = TwoSteps(held, checkpointer=runs.checkpointer()).run(run_id="the-run", value=7)
+    await handler.ctx.store.set("outside", "written")
+    await handler.ctx.store.append("listed", 1)
+    await handler.ctx.store.increment("count", 10)
+    await handler.ctx.checkpoint()
+    fields = runs.fields("the-run")
+    assert fields["state:outside"] == '"written"'
+    assert (await handler.ctx.store.get("outside"), fields["state:listed"]) == ("written", "[1]")
+    held.go.set()
+    assert await handler == [7, 12]
+    assert runs.fields("the-run")["state:count"] == "12"
+    assert runs.fields("the-run")["state:listed"] == "[1]"
+
+
+async def test_writes_from_outside_to_a_run_that_had_completed_are_reported(
+    runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
+    workflow = TwoSteps(checkpointer=runs.checkpointer())
+    await workflow.run(run_id="the-run", value=7)
+    with caplog.at_level(logging.WARNING, "stepwell"):
+        handler = workflow.run(run_id="the-run", value=7)
+        await handler.ctx.store.set("outside", "written")
+        assert await handler == [7, 2]
+    assert "(outside) is lost: run 'the-run' had ended before" in caplog.text
+
+
 class Listing(BaseModel):
     """A typed state with something to be changed in place."""
 
@@ -369,6 +409,25 @@ async def test_an_event_that_was_sent_from_outside_is_durable(runs: Runs, when: 
     assert await Asking(checkpointer=runs.checkpointer()).run(run_id="the-run") == "forty-two"
 
 
+async def test_an_end_that_was_sent_from_outside_is_durable(runs: Runs) -> None:
+    probe = Probe(holds=["wait"])
+    handler = Endless(probe, checkpointer=runs.checkpointer()).run(run_id="the-run")
+    await probe.reached.wait()
+    await handler.send_event(StopEvent(result="enough"))
+    assert runs.fields("the-run")["status"] == "completed"
+    assert await handler == "enough"
+
+
+async def test_an_event_from_another_thread_is_refused(runs: Runs) -> None:
+    handler = Asking(checkpointer=runs.checkpointer()).run(run_id="the-run")
+    await anext(handler.stream_events())
+    answer = Answer(text="forty-two")
+    with pytest.raises(WorkflowRuntimeError, match="run_coroutine_threadsafe"):
+        await asyncio.to_thread(handler.ctx.send_event, answer)
+    await handler.send_event(answer)
+    assert await handler == "forty-two"
+
+
 async def test_a_sender_that_gives_up_waiting_harms_neither_the_event_nor_the_run(
     runs: Runs,
 ) -> None:
@@ -430,3 +489,124 @@ async def test_a_lost_reply_does_not_strand_the_run_in_a_session_that_goes_on(
             with pytest.raises(OutcomeUnknown, match="the reply was lost"):
                 await workflow.run(run_id="the-run", value=7)
         assert await workflow.run(run_id="the-run", value=7) == RESULT
+
+
+# --- what is left behind ---
+
+
+class LeavingBehind(Workflow):
+    """A task outlives its step, and writes while the next step runs."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.go = asyncio.Event()
+        self.late: asyncio.Task[None] | None = None
+
+    @step
+    async def leave(self, ev: StartEvent, ctx: Context) -> Done:
+        async def write() -> None:
+            await self.go.wait()
+            await ctx.store.increment("late")
+
+        self.late = asyncio.create_task(write())
+        return Done(number=1)
+
+    @step
+    async def go_on(self, ev: Done, ctx: Context) -> StopEvent:
+        self.go.set()
+        assert self.late is not None
+        await self.late
+        return StopEvent(result=await ctx.store.increment("late"))
+
+
+async def test_what_a_task_writes_that_was_left_behind_is_durable(runs: Runs) -> None:
+    workflow = LeavingBehind(checkpointer=runs.checkpointer())
+    assert await workflow.run(run_id="the-run") == 2
+    assert runs.fields("the-run")["state:late"] == "2"
+
+
+class AskingLate(Workflow):
+    """A task outlives the first run, and asks during the second one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.late: asyncio.Task[None] | None = None
+
+    @step
+    async def ask(self, ev: StartEvent, ctx: Context) -> StopEvent:
+        async def ask() -> None:
+            await self.go.wait()
+            ctx.write_event_to_stream(InputRequiredEvent())
+
+        if self.late is None:
+            self.late = asyncio.create_task(ask())
+        else:
+            self.go.set()
+            await self.late
+        return StopEvent(result=len(ctx.internals.run.questions))
+
+
+async def test_a_task_left_behind_by_one_run_asks_nothing_in_the_next() -> None:
+    workflow = AskingLate()
+    ctx = Context(workflow)
+    await workflow.run(ctx=ctx)
+    assert await workflow.run(ctx=ctx) == 0
+
+
+class Replayed(Workflow):
+    """Writes in every way, and waits."""
+
+    @step
+    async def wait(self, ev: StartEvent, ctx: Context) -> StopEvent:
+        async for _ in ctx.each(range(2), every=5):
+            await ctx.store.increment("count")
+        await ctx.store.append("listed", 1)
+        await ctx.store.add("members", 1)
+        await ctx.store.set("total", await ctx.store.get("total", 0) + 1)
+        async with ctx.store.edit_state() as state:
+            state.edited = [*state.get("edited", []), 1]
+        await ctx.wait_for_event(HumanResponseEvent)
+        return StopEvent(result=(await ctx.store.get_state()).to_dict())
+
+
+async def test_what_a_step_wrote_before_it_left_in_a_wait_is_written_once(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEPWELL_REPLAY_WAITS", "1")
+    checkpointer = runs.checkpointer()
+    workflow = Replayed(checkpointer=checkpointer)
+    handler = workflow.run(run_id="the-run")
+    await until(lambda: any(line[3] == "StepSuspended" for line in runs.log("the-run")))
+    await handler.send_event(HumanResponseEvent())
+    live = await handler
+    once = {"count": 2, "listed": [1], "members": {1}, "total": 1, "edited": [1]}
+    assert live == once
+    ctx = await checkpointer.load(workflow, "the-run")
+    assert (await ctx.store.get_state()).to_dict() == once
+
+
+class Meeting(Workflow):
+    """A key is assigned from outside while a step adds to it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.added = asyncio.Event()
+        self.go = asyncio.Event()
+
+    @step
+    async def add(self, ev: StartEvent, ctx: Context) -> StopEvent:
+        await ctx.store.increment("count")
+        self.added.set()
+        await self.go.wait()
+        return StopEvent(result=await ctx.store.get("count"))
+
+
+async def test_what_a_step_adds_to_a_key_assigned_from_outside_is_stored_once(runs: Runs) -> None:
+    workflow = Meeting(checkpointer=runs.checkpointer())
+    handler = workflow.run(run_id="the-run")
+    await workflow.added.wait()
+    await handler.ctx.store.set("count", await handler.ctx.store.get("count") + 10)
+    workflow.go.set()
+    assert await handler == 11
+    assert runs.fields("the-run")["state:count"] == "11"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stepwell import Context, Workflow, step
+from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import (
     Event,
     HumanResponseEvent,
@@ -120,6 +121,26 @@ async def test_the_answer_may_come_in_another_life_which_asks_again(runs: Runs) 
     await handler.send_event(Answer(n=5))
     assert await handler == 5
     assert await questions == [7]
+
+
+async def test_an_answer_for_one_step_may_come_before_the_run_is_found(runs: Runs) -> None:
+    await stopped_in_a_wait(runs, Waiting(ask, checkpointer=runs.checkpointer()))
+    handler = start(runs, ask)
+    await handler.send_event(Answer(n=5), step="work")
+    assert await handler == 5
+
+
+async def test_an_event_that_its_target_does_not_take_is_refused_once_the_run_is_found(
+    runs: Runs,
+) -> None:
+    await stopped_in_a_wait(runs, Waiting(ask, checkpointer=runs.checkpointer()))
+    handler = start(runs, ask)
+    with pytest.raises(WorkflowRuntimeError, match="'work' does not take News"):
+        await handler.send_event(News(), step="work")
+    with pytest.raises(WorkflowRuntimeError, match="has no step 'nowhere'"):
+        await start(runs, ask).send_event(Answer(), step="nowhere")
+    await handler.send_event(Answer(n=5))
+    assert await handler == 5
 
 
 async def test_an_answer_that_was_acknowledged_is_not_lost(runs: Runs) -> None:

@@ -103,6 +103,7 @@ def suspended(state: RunState) -> Work:
     work.is_held = True
     work.progress.waiters["w"] = Waiter(B, {})
     open_wait(state, work, "w")
+    work.progress.standing.add("w")
     return work
 
 
@@ -229,7 +230,7 @@ def a_part_that_failed(state: RunState) -> None:
 
 @breaks(Laws.suspended_work_waits)
 def suspended_for_nothing(state: RunState) -> None:
-    suspended(state).progress.waiters["w"].expired = True
+    suspended(state).progress.standing.clear()
 
 
 @breaks(Laws.open_waits_are_found)
@@ -330,6 +331,11 @@ def a_loaded_run_that_runs(state: RunState) -> None:
 @breaks(Laws.nothing_runs_yet, at_rest=True)
 def a_wait_that_stands_although_the_run_was_only_loaded(state: RunState) -> None:
     suspended(state)
+
+
+@breaks(Laws.steps_stand_in_open_waits)
+def standing_in_a_wait_that_is_over(state: RunState) -> None:
+    suspended(state).progress.waiters["w"].expired = True
 
 
 @breaks(Laws.held_work_can_go_on)

@@ -246,16 +246,25 @@ def test_a_step_with_two_waits_goes_on_with_the_first_answer(run: Drive) -> None
     assert run.running("many") == [work]
 
 
-def test_a_wait_that_begins_while_its_step_is_in_line_for_a_worker_lets_it_stay_there(
+def test_a_step_in_line_that_waits_again_leaves_the_line_and_hears_of_its_answer(
     run: Drive,
 ) -> None:
     work = comes(run, "one")
     run.waits(work, Answer, "a")
-    busy = comes(run, "one")
+    comes(run, "one")
     run.receives(Answer())
+    assert run.waits(work, Other, "b") == [Wake(work, ("a",))]
+    assert not run.state.queues["one"].woken
+    assert run.suspended("one") == [work]
+
+
+def test_a_step_that_stands_in_other_waits_too_needs_no_worker_for_an_answer(run: Drive) -> None:
+    work = comes(run, "one")
+    run.waits(work, Answer, "a")
     run.waits(work, Other, "b")
-    assert list(run.state.queues["one"].woken) == [work]
-    assert woken(run.returns(busy)) == [work]
+    comes(run, "one")
+    assert run.receives(Answer()) == [Wake(work, ("a",))]
+    assert run.suspended("one") == [work]
 
 
 def test_an_event_that_was_kept_is_there_though_another_wait_of_the_step_is_open(
@@ -352,8 +361,27 @@ def test_a_step_that_stops_waiting_while_it_is_in_line_leaves_the_line(run: Driv
     comes(run, "one")
     run.receives(Answer(n=1))
     run.drops(work)
-    assert run.waiting("one") == []
-    assert work.progress.waiters["w"].answer == Answer(n=1)
+    assert not run.state.queues["one"].woken
+    assert work.progress.waiters == {}
+
+
+def test_an_event_that_only_a_dropped_wait_got_is_there_for_the_next(run: Drive) -> None:
+    work = comes(run, "one")
+    run.waits(work, Answer)
+    comes(run, "one")
+    run.receives(Answer(n=1))
+    run.drops(work)
+    assert [kept.event for kept in run.state.kept.values()] == [Answer(n=1)]
+    assert woken(run.waits(work, Answer, "again")) == [work]
+
+
+def test_an_event_that_a_step_never_read_is_there_for_others(run: Drive) -> None:
+    one = comes(run)
+    run.waits(one, Answer)
+    run.receives(Answer(n=1))
+    other = comes(run)
+    run.waits(other, Answer)
+    assert woken(run.returns(one)) == [other]
 
 
 # --- run again from the first line ---

@@ -1,6 +1,8 @@
 """`ctx.each`: a loop over items that goes on, when the step runs again, where it stood."""
 
-from collections.abc import Callable, Iterable
+from asyncio import sleep
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -146,3 +148,80 @@ async def test_a_finished_loop_leaves_nothing_in_the_next_snapshot() -> None:
     await handler
     assert any(name.startswith("each:") for name in workflow.snapshots[1])
     assert not any(name.startswith("each:") for name in handler.ctx.to_dict())
+
+
+class Doing(Workflow):
+    """Its only step does what a test says."""
+
+    def __init__(self, body: Callable[[Context[Any]], Awaitable[Any]]) -> None:
+        super().__init__()
+        self._body = body
+
+    @step
+    async def work(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=await self._body(ctx))
+
+
+@pytest.mark.parametrize("key", ["report/header", "/report/0/header", "//report/0/1:0:x", "report"])
+async def test_an_effect_that_is_named_like_a_loop_stays_for_the_whole_step(key: str) -> None:
+    calls: list[int] = []
+
+    async def call() -> None:
+        calls.append(1)
+
+    async def loop(ctx: Context[Any]) -> None:
+        async for _ in ctx.each(range(3), name="report"):
+            await ctx.once(key, call)
+
+    await Doing(loop).run()
+    assert calls == [1]
+
+
+async def test_a_loop_that_is_named_like_a_place_in_another_one_is_none_of_it() -> None:
+    async def loop(ctx: Context[Any]) -> list[str]:
+        async for _ in ctx.each([1], name="report/0/pages"):
+            async for _ in ctx.each([1], name="report"):
+                pass
+        async for _ in ctx.each([1], name="report"):
+            async for _ in ctx.each([1], name="pages"):
+                return [name for name in ctx.to_dict() if name.startswith("each:")]
+        raise AssertionError
+
+    assert len(await Doing(loop).run()) == 3
+
+
+@pytest.mark.parametrize("leave", ["break", "raise"])
+async def test_a_loop_that_was_left_in_the_middle_has_no_loops_inside_any_more(leave: str) -> None:
+    async def left(ctx: Context[Any]) -> None:
+        async for _ in ctx.each([1, 2]):
+            async for _ in ctx.each([1, 2]):
+                if leave == "raise":
+                    raise ValueError
+                break
+            break
+
+    async def body(ctx: Context[Any]) -> dict[str, str]:
+        with suppress(ValueError):
+            await left(ctx)
+        async for _ in ctx.each(["after"], name="after"):
+            return ctx.to_dict()
+        raise AssertionError
+
+    names = [name for name in await Doing(body).run() if name.startswith("each:")]
+    assert any(name.endswith(":/after") for name in names)
+
+
+async def test_what_was_in_an_item_is_gone_when_the_item_is_done() -> None:
+    async def left_in(ctx: Context[Any]) -> set[str]:
+        names: set[str] = set()
+        async for letter in ctx.each("xyz"):
+            names = {name for name in ctx.to_dict() if name.startswith(("each:", "once:"))}
+            async for _ in ctx.each([1, 2]):
+                await ctx.map(sleep, [0, 0])
+                await ctx.once(f"mine {letter}", sleep, 0)
+                if letter == "y":
+                    break
+        return names
+
+    names = sorted(name.split(":", 2)[2] for name in await Doing(left_in).run())
+    assert names == ["/1", "mine x", "mine y"]

@@ -131,6 +131,23 @@ class Parts(Workflow):
         return StopEvent() if await ctx.store.increment("pairs") == one.n else None
 
 
+async def nothing() -> None:
+    pass
+
+
+class Effects(Workflow):
+    """A loop over as many items, with effects, a map and a loop in each."""
+
+    @step
+    async def begin(self, ctx: Context, ev: StartEvent) -> StopEvent:
+        async for number in ctx.each(range(ev.number)):
+            await ctx.once(f"effect {number}", nothing)
+            await ctx.map(asyncio.sleep, [0])
+            async for part in ctx.each(range(2)):
+                await ctx.once(f"effect {number} {part}", nothing)
+        return StopEvent()
+
+
 async def run_and_read(workflow: Workflow, number: int) -> None:
     handler = workflow.run(number=number)
     async for _ in handler.stream_events():
@@ -157,7 +174,7 @@ def calls_of(workflow: Workflow, number: int) -> int:
     return calls
 
 
-@pytest.mark.parametrize("make", [FanOut, Loop, Collect, Stream, Waits, Retries, Parts])
+@pytest.mark.parametrize("make", [FanOut, Loop, Collect, Stream, Waits, Retries, Parts, Effects])
 def test_twice_the_work_costs_twice_the_calls(make: Callable[[], Workflow]) -> None:
     calls_of(make(), 10)
     small, large = calls_of(make(), 200), calls_of(make(), 400)

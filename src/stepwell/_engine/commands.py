@@ -2,11 +2,22 @@
 
 from dataclasses import dataclass
 
-from stepwell._engine.state import Work
+from stepwell._engine.state import Waiter, Work
 from stepwell._engine.ticks import RetryDue, WaitExpired
 from stepwell.events import Event
 
-__all__ = ["Command", "Finish", "Halt", "Invoke", "Publish", "Queued", "Remind", "Wake", "Warn"]
+__all__ = [
+    "Command",
+    "Finish",
+    "Forget",
+    "Halt",
+    "Invoke",
+    "Publish",
+    "Queued",
+    "Remind",
+    "Wake",
+    "Warn",
+]
 
 
 @dataclass(slots=True)
@@ -30,6 +41,13 @@ class Remind:
 
     delay: float
     tick: RetryDue | WaitExpired
+
+
+@dataclass(slots=True)
+class Forget:
+    """Feed no more what was to be said of this wait: it is over."""
+
+    waiter: Waiter
 
 
 @dataclass(slots=True)
@@ -63,4 +81,4 @@ class Queued:
     work: Work
 
 
-Command = Invoke | Wake | Remind | Publish | Halt | Finish | Warn | Queued
+Command = Invoke | Wake | Remind | Forget | Publish | Halt | Finish | Warn | Queued

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from stepwell._engine import collecting, finishing, routing, scheduling
+from stepwell._engine import collecting, finishing, routing, scheduling, waiting
 from stepwell._engine.commands import Command, Remind
 from stepwell._engine.plan import Plan
 from stepwell._engine.running import retire
@@ -64,6 +64,7 @@ def _delay(plan: Plan, tick: StepFailed, failure: Failure) -> float | None:
 def _try_again(plan: Plan, state: RunState, work: Work, delay: float) -> list[Command]:
     step, queue = plan.steps[work.step], state.queues[work.step]
     queue.release(work)
+    waiting.leave(work)
     routing.forget_sends(state, work)
     work.attempt += 1
     if not delay or work.failure is None:
@@ -86,8 +87,8 @@ def _hand_over(plan: Plan, state: RunState, work: Work, handler: str) -> list[Co
     event = _failed_event(work)
     called = work.lineage.recoveries.get(handler, 0)
     lineage = Lineage(work.scope, {**work.lineage.recoveries, handler: called + 1})
-    retire(state, work)
-    commands = scheduling.enqueue(state, plan.steps[handler], event, lineage)
+    commands = retire(plan, state, work)
+    commands += scheduling.enqueue(state, plan.steps[handler], event, lineage)
     commands += collecting.leave(plan, state, work.scope)
     return commands + scheduling.fill(plan.steps[work.step], state.queues[work.step])
 

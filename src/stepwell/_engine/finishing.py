@@ -1,8 +1,8 @@
 """The ends of a run. A completed run is over; any other keeps its work, to be continued."""
 
-from stepwell._engine import collecting, scheduling
 from stepwell._engine.commands import Command, Finish, Halt, Publish
 from stepwell._engine.state import Failure, RunState, Status
+from stepwell._engine.stopping import stop_all
 from stepwell._engine.ticks import TimedOut
 from stepwell.errors import WorkflowCancelledByUser, WorkflowTimeoutError
 from stepwell.events import (
@@ -58,7 +58,5 @@ def _interrupt(
     state.status = status
     state.error = error
     state.result = event
-    for queue in state.queues.values():
-        collecting.put_back(state, queue.works())
-        scheduling.stop(queue)
+    stop_all(state)
     return [Halt(), Publish(event), Finish()]

@@ -122,9 +122,9 @@ class Laws:
         )
 
     def suspended_work_waits(self) -> bool:
-        """What has no worker because it waits has an open wait."""
+        """What has no worker because it waits stands in a wait."""
         return all(
-            any(waiter.is_open for waiter in _waiters(work).values())
+            work.begun is not None and work.begun.standing
             for queue in self.state.queues.values()
             for work in queue.suspended.values()
         )
@@ -142,6 +142,13 @@ class Laws:
             for name, waiter in _waiters(work).items()
             if waiter.is_open
         }
+
+    def steps_stand_in_open_waits(self) -> bool:
+        """A step stands only in waits that are open."""
+        begun = (work.begun for work in self.state.works() if work.begun is not None)
+        return all(
+            progress.waiters[name].is_open for progress in begun for name in progress.standing
+        )
 
     def held_work_can_go_on(self) -> bool:
         """A step that stands in a wait is suspended, or has its event and waits for a worker."""

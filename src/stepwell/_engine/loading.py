@@ -181,6 +181,7 @@ class _Loader:
             question=question,
             deadline=self._optional(name, record, "deadline", float),
             answer=answer,
+            is_sole=record.get("sole") is True,
             expired=record["expired"],
         )
         if waiter.is_open:

@@ -54,7 +54,7 @@ def reduce(plan: Plan, state: RunState, tick: Tick) -> list[Command]:  # noqa: C
         case WaitExpired():
             return waiting.expire(plan, state, tick)
         case WaitDropped():
-            return waiting.drop(state, tick)
+            return waiting.drop(plan, state, tick)
         case StepSuspended():
             return waiting.suspend(plan, state, tick)
         case StepFailed():

@@ -19,8 +19,6 @@ def deliver(plan: Plan, state: RunState, event: Event, lineage: Lineage) -> list
         return finishing.complete(state, event)
     receivers = plan.receivers(type(event))
     woken, commands = waiting.answer(plan, state, event)
-    if not woken:
-        waiting.note_answer(state, event)
     commands += _hand_out(plan, state, receivers, event, lineage, woken)
     if receivers.asks:
         waiting.ask(state, event)
@@ -78,7 +76,8 @@ def _deliver_to(plan: Plan, state: RunState, event: Event, step: str) -> list[Co
     target = plan.steps[step]
     if woken:
         return commands
-    waiting.note_answer(state, event)
+    if not target.takes(type(event)):
+        return commands + waiting.keep(state, event)
     if target.joins_on:
         return joining.arrive(state, target, event, ROOT)
     return scheduling.enqueue(state, target, event, ROOT)

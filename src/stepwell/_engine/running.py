@@ -4,6 +4,7 @@ from stepwell._engine import collecting, finishing, routing, scheduling, waiting
 from stepwell._engine.commands import Command, Remind
 from stepwell._engine.plan import Plan
 from stepwell._engine.state import ROOT, Lineage, RunState, Status, StepQueue, Work
+from stepwell._engine.stopping import stop_all
 from stepwell._engine.ticks import RetryDue, StepReturned
 from stepwell.events import StartEvent, StopEvent
 
@@ -25,10 +26,9 @@ def resume(plan: Plan, state: RunState, now: float) -> list[Command]:
     """
     interrupted = state.status is Status.RUNNING
     _set_running(state)
+    stop_all(state)
     commands: list[Command] = []
     for name, queue in state.queues.items():
-        collecting.put_back(state, queue.works())
-        scheduling.stop(queue)
         if not interrupted:
             _renew_attempts(state, queue)
         invoked = scheduling.fill(plan.steps[name], queue)
@@ -58,9 +58,7 @@ def _time_to(work: Work, now: float) -> float:
 def settle(plan: Plan, state: RunState, tick: StepReturned) -> list[Command]:
     """A step is done: deliver what it returned, and give its place to the next work."""
     work = tick.work
-    retire(state, work)
-    lineage = work.lineage
-    commands: list[Command] = []
+    lineage, commands = work.lineage, retire(plan, state, work)
     if tick.fanned_out:
         stream = collecting.open_stream(state, work.step, lineage)
         lineage = Lineage((*lineage.scope, stream.id), lineage.recoveries)
@@ -96,12 +94,14 @@ def _set_running(state: RunState) -> None:
     state.result = state.error = state.failed_step = None
 
 
-def retire(state: RunState, work: Work) -> None:
+def retire(plan: Plan, state: RunState, work: Work) -> list[Command]:
     """Forget work that is done, with all that was noted about it."""
+    commands: list[Command] = []
     state.queues[work.step].release(work)
     work.is_done = True
     if work.begun is not None:
         collecting.keep_offers(state, work)
-        waiting.forget(state, work)
+        commands += waiting.forget(plan, state, work)
     if state.changed is not None:
         state.changed.update((name, None) for name, _ in work.facts())
+    return commands

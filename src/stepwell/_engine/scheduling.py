@@ -55,9 +55,9 @@ def fill(step: StepPlan, queue: StepQueue) -> list[Command]:
 
 
 def wake(work: Work) -> Wake:
-    """Let a step go on in its waits that are over by now."""
-    waiters = work.progress.waiters
-    return Wake(work, tuple(name for name, waiter in waiters.items() if not waiter.is_open))
+    """Let a step go on in the waits that have ended."""
+    over, work.progress.over = work.progress.over, []
+    return Wake(work, tuple(over))
 
 
 def _invoke(work: Work) -> Invoke:

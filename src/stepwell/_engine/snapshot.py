@@ -169,6 +169,7 @@ def _encode_waiter(waiter: Waiter, encode: Encode) -> str:
         "question": encode(waiter.question, f"the question of {where}"),
         "deadline": json.dumps(waiter.deadline),
         "answer": encode(waiter.answer, f"the answer to {where}"),
+        "sole": json.dumps(waiter.is_sole),
         "expired": json.dumps(waiter.expired),
     }
     return "{" + ",".join(f'"{name}":{text}' for name, text in parts.items()) + "}"

@@ -117,7 +117,7 @@ class Gathered:
     recoveries: Mapping[str, int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Buffered:
     """An event kept by `collect_events`, and the work that offered it as its n-th.
 
@@ -164,6 +164,8 @@ class Waiter:
         question: what was published when the wait began.
         deadline: when it is given up, in seconds of Unix time.
         answer: the event, once it is there.
+        is_sole: no other wait was answered by that event.
+        is_read: the step has had it.
         expired: it was given up.
     """
 
@@ -172,6 +174,8 @@ class Waiter:
     question: Event | None = None
     deadline: float | None = None
     answer: Event | None = None
+    is_sole: bool = False
+    is_read: bool = False
     expired: bool = False
 
     @property
@@ -248,6 +252,8 @@ class Progress:
         cursors: its durable loops, by name.
         effects: what it did once, by key.
         waiters: what it waited for, or still does, by name.
+        standing: the waits that it stands in, here and now.
+        over: those that have ended since it was last told.
         offers: how many events it has offered to buffers since it was started.
         offered: those that were kept, by position.
         taken: what it took out of buffers; final only when it is done.
@@ -259,6 +265,8 @@ class Progress:
     cursors: dict[str, Cursor] = field(default_factory=dict[str, Cursor])
     effects: dict[str, Effect] = field(default_factory=dict[str, Effect])
     waiters: dict[str, Waiter] = field(default_factory=dict[str, Waiter])
+    standing: set[str] = field(default_factory=set[str])
+    over: list[str] = field(default_factory=list[str])
     offers: int = 0
     offered: dict[int, Buffered] = field(default_factory=dict[int, Buffered])
     taken: list[Buffered] = field(default_factory=list[Buffered])

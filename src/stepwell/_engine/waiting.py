@@ -1,14 +1,15 @@
 """Waits: a step stands still until an event comes that fits, or is run again when it has come.
 
-An event fits one wait or several: all that name its class, and whose requirements it meets. One
-that nobody takes is kept, since the wait that it is meant for may not have begun.
+An event fits one wait or several: all that name its class, and whose requirements it meets, whether
+their steps stand in them or are on the way back, after a failure or a crash. One that nobody takes
+is kept, since the wait that it is meant for may not have begun.
 """
 
 from collections.abc import Iterator
 from functools import partial
 
 from stepwell._engine import collecting, scheduling
-from stepwell._engine.commands import Command, Publish, Remind, Warn
+from stepwell._engine.commands import Command, Forget, Publish, Remind, Warn
 from stepwell._engine.matching import Index
 from stepwell._engine.plan import Plan
 from stepwell._engine.state import Kept, Question, RunState, Waiter, Work
@@ -26,7 +27,7 @@ __all__ = [
     "forget",
     "is_full",
     "keep",
-    "note_answer",
+    "leave",
     "open_wait",
     "reopen",
     "suspend",
@@ -40,25 +41,30 @@ def begin(plan: Plan, state: RunState, tick: WaitBegun) -> list[Command]:
     """A running step waits: it gives its worker to others, unless its event is there already."""
     work, name, waiters = tick.work, tick.name, tick.work.progress.waiters
     is_new = name not in waiters
-    close(state, work, name)
     waiter = waiters.setdefault(name, tick.waiter)
     waiter.requirements = tick.waiter.requirements
     waiter.answer = _take_kept(plan, state, work, waiter)
     state.note(f"wait:{work.id}:{name}", waiter)
     if waiter.answer is not None:
-        return [scheduling.wake(work)]
+        waiter.is_sole = True
+        work.progress.over.append(name)
+        return [*_close(state, work, name), scheduling.wake(work)]
     open_wait(state, work, name)
+    work.progress.standing.add(name)
     return (_introduce(tick) if is_new else []) + _hold(plan, state, work)
 
 
 def _hold(plan: Plan, state: RunState, work: Work) -> list[Command]:
-    """Take the worker of a step that waits, unless another wait of it has it in line for one."""
+    """A step that waits needs no worker, nor a place in the line for one."""
     queue = state.queues[work.step]
-    if queue.running.pop(work.id, None) is None:
+    if work.id in queue.suspended:
         return []
+    was_in_line = work.is_held
+    queue.release(work)
     queue.suspended[work.id] = work
     work.is_held = True
-    return scheduling.fill(plan.steps[work.step], queue)
+    told = [scheduling.wake(work)] if was_in_line else []
+    return told + scheduling.fill(plan.steps[work.step], queue)
 
 
 def _introduce(tick: WaitBegun) -> list[Command]:
@@ -78,15 +84,18 @@ def answer(
     With `only`, to those of this step.
     """
     commands: list[Command] = []
-    woken: set[str] = set()
-    fitting = list(_fitting(plan, state, event)) if state.waits else []
+    fitting = [
+        (work, name)
+        for work, name in (_fitting(plan, state, event) if state.waits else ())
+        if only in (None, work.step)
+    ]
     for work, name in fitting:
-        if only is not None and work.step != only:
-            continue
-        work.progress.waiters[name].answer = event
-        woken.add(work.step)
+        waiter = work.progress.waiters[name]
+        waiter.answer, waiter.is_sole = event, len(fitting) == 1
         commands += _settle(plan, state, work, name)
-    return woken, commands
+    if not any(work.progress.waiters[name].question for work, name in fitting):
+        _note_answer(state, event)
+    return {work.step for work, _ in fitting}, commands
 
 
 def expire(plan: Plan, state: RunState, tick: WaitExpired) -> list[Command]:
@@ -98,18 +107,28 @@ def expire(plan: Plan, state: RunState, tick: WaitExpired) -> list[Command]:
     return _settle(plan, state, tick.work, tick.name)
 
 
-def drop(state: RunState, tick: WaitDropped) -> list[Command]:
+def drop(plan: Plan, state: RunState, tick: WaitDropped) -> list[Command]:
     """A step was made to stop waiting: it runs already, so it needs no free worker."""
     work, queue = tick.work, state.queues[tick.work.step]
-    waiters = work.progress.waiters
-    if tick.name in waiters and waiters[tick.name].is_open:
-        close(state, work, tick.name)
-        del waiters[tick.name]
+    waiter = work.progress.waiters.get(tick.name)
+    commands: list[Command] = []
+    if waiter is not None and not waiter.is_read:
+        commands += _close(state, work, tick.name)
+        del work.progress.waiters[tick.name]
         state.note(f"wait:{work.id}:{tick.name}", None)
-    if work.is_held:
+        commands += _give_back(plan, state, waiter)
+    if work.is_held and not work.progress.standing:
         queue.release(work)
         queue.running[work.id] = work
-    return []
+    return commands
+
+
+def _give_back(plan: Plan, state: RunState, waiter: Waiter) -> list[Command]:
+    """An event that only a wait got which is no more is there for others."""
+    if waiter.answer is None or waiter.is_read or not waiter.is_sole:
+        return []
+    woken, commands = answer(plan, state, waiter.answer)
+    return commands if woken else commands + keep(state, waiter.answer)
 
 
 def suspend(plan: Plan, state: RunState, tick: StepSuspended) -> list[Command]:
@@ -124,38 +143,59 @@ def suspend(plan: Plan, state: RunState, tick: StepSuspended) -> list[Command]:
 
 
 def _settle(plan: Plan, state: RunState, work: Work, name: str) -> list[Command]:
+    """A wait is over. A step that stands in others too needs no worker to hear of it."""
+    stood = name in work.progress.standing
     state.note(f"wait:{work.id}:{name}", work.progress.waiters[name])
-    close(state, work, name)
+    commands = _close(state, work, name)
+    if not stood:
+        return commands
+    work.progress.over.append(name)
     queue = state.queues[work.step]
-    if queue.suspended.pop(work.id, None) is not None:
-        return scheduling.put_woken(plan.steps[work.step], queue, work)
-    return [scheduling.wake(work)] if work.id in queue.running else []
+    if work.id not in queue.suspended:
+        return commands
+    if work.progress.standing:
+        return [*commands, scheduling.wake(work)]
+    del queue.suspended[work.id]
+    return commands + scheduling.put_woken(plan.steps[work.step], queue, work)
 
 
 # --- the open waits ---
 
 
 def open_wait(state: RunState, work: Work, name: str) -> None:
-    """Let a wait be found by the class of its event."""
+    """Let events reach a wait."""
     waiter = work.progress.waiters[name]
     waits = state.waits.setdefault(waiter.event_type, Index())
+    waits.remove((work.id, name))
     waits.add((work.id, name), work, waiter.requirements)
 
 
-def close(state: RunState, work: Work, name: str) -> None:
-    """Let a wait be found no more."""
-    waiter = work.progress.waiters.get(name)
-    waits = state.waits.get(waiter.event_type) if waiter else None
-    if waiter and waits:
+def _close(state: RunState, work: Work, name: str) -> list[Command]:
+    """Let no event reach a wait any more."""
+    waiter = work.progress.waiters[name]
+    work.progress.standing.discard(name)
+    waits = state.waits.get(waiter.event_type)
+    if waits is not None:
         waits.remove((work.id, name))
         if not waits.entries:
             del state.waits[waiter.event_type]
+    return [Forget(waiter)] if waiter.deadline is not None else []
 
 
-def forget(state: RunState, work: Work) -> None:
-    """The step is done: it waits for nothing any more."""
-    for name in work.progress.waiters:
-        close(state, work, name)
+def leave(work: Work) -> None:
+    """The step stands nowhere any more: it failed, or was stopped. Its waits stay open."""
+    if work.begun is not None:
+        work.begun.standing.clear()
+        work.begun.over.clear()
+
+
+def forget(plan: Plan, state: RunState, work: Work) -> list[Command]:
+    """The step is done: it waits for nothing any more, and what it never read is for others."""
+    commands: list[Command] = []
+    for name, waiter in work.progress.waiters.items():
+        commands += _close(state, work, name)
+        commands += _give_back(plan, state, waiter)
+    return commands
 
 
 def fits_a_wait(plan: Plan, state: RunState, event: Event, step: str | None = None) -> bool:
@@ -230,7 +270,7 @@ def ask(state: RunState, event: Event) -> None:
 
     A step that is run again asks again: that is the same question.
     """
-    if any(question.event == event for question in state.questions.values()):
+    if any(_is_same(question.event, event) for question in state.questions.values()):
         return
     if len(state.questions) >= KEPT_MAX:
         _forget_oldest_question(state)
@@ -239,8 +279,15 @@ def ask(state: RunState, event: Event) -> None:
     state.note(f"question:{number}", state.questions[number])
 
 
-def note_answer(state: RunState, event: Event) -> None:
-    """An answer that no wait has taken closes the question that was asked first."""
+def _is_same(one: Event, other: Event) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001  a user's value may refuse to be compared: then it is another
+        return False
+
+
+def _note_answer(state: RunState, event: Event) -> None:
+    """An answer to no wait with a question of its own closes the question that was asked first."""
     if state.questions and isinstance(event, HumanResponseEvent):
         _forget_oldest_question(state)
 

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from stepwell._engine import collecting, joining, routing
 from stepwell._engine.ledger import Writes
-from stepwell._engine.state import Cursor, Effect, Work
+from stepwell._engine.state import Effect, Work
 from stepwell._engine.ticks import (
     StepFailed,
     StepReturned,
@@ -23,8 +23,10 @@ from stepwell._engine.ticks import (
     WaitDropped,
 )
 from stepwell._runtime.effects import map_items, once
-from stepwell._runtime.loops import Loop, LoopNames
+from stepwell._runtime.loops import Loop
+from stepwell._runtime.places import name_of_user
 from stepwell._runtime.planning import BoundStep
+from stepwell._runtime.progress import StepProgress
 from stepwell._runtime.stream import EventStream
 from stepwell._runtime.waits import Waits
 from stepwell._serialization import NOTHING_CAPTURED, Captured, check_name
@@ -66,6 +68,10 @@ class Host(Protocol):
 
     def leave(self, call: "StepCall") -> None:
         """The step left in a wait."""
+        ...
+
+    def abandon(self, error: BaseException) -> None:
+        """The run stops here."""
         ...
 
     def interrupt(self, call: "StepCall") -> None:
@@ -127,13 +133,30 @@ class StepCall(Port):
         self.task: asyncio.Task[None] | None = None
         self.worker: int | None = None
         self._context: Context[Any] | None = None
-        self._moved: dict[str, Cursor] = {}
-        self._dropped: list[str] = []
-        self._locks: dict[str, asyncio.Lock] = {}
-        self.loops = LoopNames()
-        self.waits = Waits(self, self.loops.count)
+        self._progress: StepProgress | None = None
+        self._waits: Waits | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+
+    @property
+    def progress(self) -> StepProgress:
+        """The loops and effects of the step; most steps have none."""
+        if self._progress is None:
+            self._progress = StepProgress(self.work)
+        return self._progress
+
+    @property
+    def waits(self) -> Waits:
+        """The waits of the step; most steps have none."""
+        if self._waits is None:
+            self._waits = Waits(self, self.progress.name_wait)
+        return self._waits
+
+    def close(self) -> None:
+        """The step is done, or was left: nothing of it goes on."""
+        self.ended = True
+        if self._waits is not None:
+            self._waits.close()
 
     @property
     def resources(self) -> RunResources:
@@ -155,6 +178,12 @@ class StepCall(Port):
                 store = store.view(self.writes, internals.plan.codec.check)
             self._context = Context.with_internals(replace(internals, store=store, port=self))
         return self._context
+
+    def write_into(self, writes: Writes) -> None:
+        """Let what is written from now on through the step's context be part of these writes."""
+        if self._context is not None:
+            internals = self._context.internals
+            internals.store.track(writes, internals.plan.codec.check)
 
     def event_arguments(self) -> dict[str, Any]:
         """What the event parameters of the step get: one, or one each of a join."""
@@ -182,6 +211,10 @@ class StepCall(Port):
         """The step left in a wait, to be run again."""
         self._host.leave(self)
 
+    def abandon(self, error: BaseException) -> None:
+        """The step raised what no run can go on after."""
+        self._host.abandon(error)
+
     def interrupt(self) -> None:
         """The step's task was cancelled from outside the run."""
         self._host.interrupt(self)
@@ -195,10 +228,17 @@ class StepCall(Port):
     @override
     def send_event(self, event: Event, step: str | None) -> None:
         check_event(event, "send_event")
-        plan = self._host.internals.plan
+        self._on_loop(lambda: self._send(event, step))
+
+    def _send(self, event: Event, step: str | None) -> None:
         if step is not None:
-            routing.check_target(plan, self._host.internals.run, event, step)
-        self._on_loop(lambda: self._host.send_from(self, event, step))
+            internals = self._host.internals
+            routing.check_target(internals.plan, internals.run, event, step)
+        self._host.send_from(self, event, step)
+
+    @override
+    def at_once(self, action: Callable[[], _T]) -> _T:
+        return self._on_loop(action)
 
     @override
     def publish(self, event: Event | None) -> None:
@@ -213,6 +253,8 @@ class StepCall(Port):
         check_event(event, "collect_events")
         check_expected(expected)
         check_name(buffer, "the buffer_id of collect_events")
+        if self._host.is_durable:
+            self.encode(event, f"the {type(event).__name__} that collect_events() is to keep")
         run = self._host.internals.run
         return self._on_loop(
             lambda: self._while_running(
@@ -231,7 +273,8 @@ class StepCall(Port):
     ) -> Event:
         self._check_not_editing("wait_for_event")
         check_name(name, "the waiter_id of wait_for_event")
-        return await self.waits.wait(event_type, question, name, requirements, timeout)
+        own = name_of_user(name) if name else None
+        return await self.waits.wait(event_type, question, own, requirements, timeout)
 
     def wait(self, tick: WaitBegun | WaitDropped | StepSuspended) -> None:
         """Tell the engine that the step waits, or does so no more."""
@@ -270,54 +313,10 @@ class StepCall(Port):
         check_name(name, "the name of ctx.each")
         return Loop(self, items, key or (lambda item: item), every, name)
 
-    def cursor(self, name: str, digest: str) -> Cursor:
-        """The position of a loop; it is kept until the step is done, over all its attempts.
-
-        Raises:
-            WorkflowRuntimeError: the loop had other items before.
-        """
-        cursor = self.work.progress.cursors.setdefault(name, Cursor(digest, 0))
-        if cursor.digest != digest:
-            raise WorkflowRuntimeError(
-                f"Step {self.step.name!r} was run again, and the items of its loop {name!r} are "
-                f"not those of the first time: loop over the same items in the same order (sort "
-                f"them, or keep the list in the state), or give ctx.each() another name."
-            )
-        return cursor
-
-    def advance(self, name: str, cursor: Cursor) -> None:
-        """One more item of a loop is done."""
-        cursor.done += 1
-        self._moved[name] = cursor
-        self._drop_inside(name)
-
     def note_progress(self) -> None:
-        """Let the positions of the loops go into the commit that the step's writes go into.
-
-        Not earlier: with a commit of another step they would say more than the state does.
-        """
-        run = self._host.internals.run
-        for name in self._dropped:
-            run.note(name, None)
-        for name, cursor in self._moved.items():
-            run.note(f"each:{self.work.id}:{name}", cursor)
-        self._dropped.clear()
-        self._moved.clear()
-
-    def _drop_inside(self, loop: str) -> None:
-        """An item of a loop is done: forget the loops and effects inside of it."""
-        work, inside = self.work, f"{loop}/"
-        for name in [name for name in work.progress.cursors if name.startswith(inside)]:
-            del work.progress.cursors[name]
-            self._moved.pop(name, None)
-            self._dropped.append(f"each:{work.id}:{name}")
-        for key in [key for key in work.progress.effects if key.startswith(inside)]:
-            del work.progress.effects[key]
-            self._dropped.append(f"once:{work.id}:{key}")
-        for name in [name for name in work.progress.waiters if name.startswith(inside)]:
-            if not work.progress.waiters[name].is_open:
-                del work.progress.waiters[name]
-                self._dropped.append(f"wait:{work.id}:{name}")
+        """Let the positions of the loops go into the commit that the step's writes go into."""
+        if self._progress is not None:
+            self._progress.note(self._host.internals.run)
 
     @override
     async def once(
@@ -329,7 +328,7 @@ class StepCall(Port):
     ) -> Any:
         self._check_not_editing("once")
         check_name(key, "the key of ctx.once")
-        return await once(self, key, function, arguments, verify)
+        return await once(self, name_of_user(key), function, arguments, verify)
 
     @override
     async def map(
@@ -341,25 +340,16 @@ class StepCall(Port):
     ) -> list[Any]:
         self._check_not_editing("map")
         check_name(name, "the name of ctx.map")
-        return await map_items(self, function, items, concurrency, self.loops.name(name))
-
-    def alone(self, key: str) -> asyncio.Lock:
-        """Lets one task at a time do what has this key."""
-        return self._locks.setdefault(key, asyncio.Lock())
-
-    def effect(self, key: str) -> Effect | None:
-        """What is known of something that the step does once; kept until the step is done."""
-        return self.work.progress.effects.get(key)
+        return await map_items(self, function, items, concurrency, name)
 
     async def record(self, key: str, effect: Effect) -> None:
         """Make durable what the step did once, and nothing else of what it has done so far."""
         if effect.done:
-            self.encode(effect.result, f"the result of ctx.once({key!r})")
+            self.encode(effect.result, f"the result of ctx.once({key.removeprefix('/')!r})")
         await self._while_running(lambda: self._record(key, effect))
 
     async def _record(self, key: str, effect: Effect) -> None:
-        self.work.progress.effects[key] = effect
-        self._host.internals.run.note(f"once:{self.work.id}:{key}", effect)
+        self.progress.remember(self._host.internals.run, key, effect)
         await self._host.record(self)
 
     def encode(self, value: Any, where: str) -> str:

@@ -9,17 +9,21 @@ busy run makes fewer and larger commits.
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Protocol
 
 from stepwell._engine.commands import Command, Finish, Invoke, Publish, Wake
 from stepwell._engine.ledger import Ledger, Writes
+from stepwell._engine.loading import load
 from stepwell._engine.snapshot import FACTS, encode_fact, encode_outcome
-from stepwell._engine.state import Status
+from stepwell._engine.state import Fact, Status, Work
 from stepwell._serialization import NOTHING_CAPTURED, Captured, captured
-from stepwell.context.context import Internals
+from stepwell.context.context import Internals, restore
+from stepwell.errors import EncodingError
 from stepwell.events import Event
 from stepwell.storage.records import Claim, Commit
 
@@ -36,6 +40,9 @@ class Durability(StrEnum):
     EXIT = "exit"
     """At the end of the run, or when a step asks for it."""
 
+
+LOG_LINES_MAX = 1000
+"""How many lines of a run's log a store keeps, so that one commit never needs more."""
 
 _HELD: dict[Durability, tuple[type[Command], ...]] = {
     Durability.SYNC: (Invoke, Wake, Publish, Finish),
@@ -68,8 +75,11 @@ class Boundary:
 
 @dataclass(slots=True)
 class _Batch:
+    """What goes into one commit; `created` are the fields that no commit before it knows."""
+
     patch: dict[str, str | None] = field(default_factory=dict[str, str | None])
-    log: list[str] = field(default_factory=list[str])
+    created: set[str] = field(default_factory=set[str])
+    log: deque[str] = field(default_factory=partial(deque[str], maxlen=LOG_LINES_MAX))
     commands: list[Command] = field(default_factory=list[Command])
     waiting: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
     ended: Status | None = None
@@ -104,7 +114,7 @@ class Commits:
         self._perform = perform
         self._on_failure = on_failure
         self._batch = _Batch()
-        self._stored = {name for name in claim.fields if _is_fact(name)}
+        self._fields = dict(claim.fields)  # as the store has them after the present batch
         self._next_id = internals.run.next_id
         self._texts: dict[int, str] = {}
         self._draining: asyncio.Task[None] | None = None
@@ -123,13 +133,70 @@ class Commits:
         Raises:
             EncodingError: names the key, the path in it and the type.
         """
-        codec, cell = self._internals.plan.codec, self._internals.store.cell
+        codec = self._internals.plan.codec
         texts = {id(event): codec.encode(event, type(event).__name__) for event in events}
-        values = cell.without_others(writes)
         with captured(captures):
-            draft = self._ledger.draft(writes, values, cell.shared_by_others(writes))
-        self._batch.patch.update(draft.accept())
+            self._stage_state(writes, writes)
         self._texts = texts
+
+    def stage_rest(self, writes: Writes, captures: Captured = NOTHING_CAPTURED) -> bool:
+        """Stage of writes that failed what has a durable form, key by key; take back the rest.
+
+        Returns:
+            Whether there was no rest.
+        """
+        rest = list[str]()
+        with captured(captures):
+            for key in _keys(writes):
+                try:
+                    self._stage_state(writes, _of_key(writes, key))
+                except EncodingError:
+                    rest.append(key)
+        self._take_back(writes, rest)
+        return not rest
+
+    def _stage_state(self, writes: Writes, part: Writes) -> None:
+        cell = self._internals.store.cell
+        values, shared = cell.without_others(writes), cell.shared_by_others(writes)
+        self._put(self._ledger.draft(part, values, shared).accept())
+
+    def take_back(self, writes: Writes) -> None:
+        """Make the live state what it would be without writes that are not committed."""
+        self._take_back(writes, _keys(writes))
+
+    def _take_back(self, writes: Writes, keys: Collection[str]) -> None:
+        if keys:
+            self._internals.store.cell.take_back(writes, keys, self._committed_state())
+
+    def _committed_state(self) -> dict[str, Any]:
+        """The values of the state by top-level key, as the next commit leaves them."""
+        scratch = Internals.of_plan(self._internals.plan)
+        restore(scratch, {name: self._fields[name] for name in self._fields if _is_state(name)})
+        return scratch.store.cell.values()
+
+    def mend(self, work: Work) -> None:
+        """Give a failing step's work its events as they are stored, if they can't be any more.
+
+        The step, which had the live objects, put something into them that has no durable form.
+        """
+        self._text_of_fact(f"work:{work.id}", work)
+
+    def roll_back(self, work: Work) -> None:
+        """Let the loops of a step stand where they are committed, as the state does."""
+        if work.begun is not None:
+            committed, progress = self._as_committed(work).progress, work.begun
+            progress.cursors = committed.cursors
+            progress.effects = committed.effects | progress.effects
+            progress.waiters = committed.waiters | progress.waiters
+
+    def _as_committed(self, work: Work) -> Work:
+        """Work and what its step has done so far, as the next commit leaves it."""
+        name, kinds = f"work:{work.id}", ("each", "once", "wait")
+        begun = tuple(f"{kind}:{work.id}:" for kind in kinds)
+        fields = {name: text for name, text in self._fields.items() if name.startswith(begun)}
+        alone: dict[str, Any] = {**json.loads(self._fields[name]), "scope": []}
+        run = load(self._internals.plan, {**fields, name: json.dumps(alone)})
+        return next(run.works())
 
     def text_of(self, event: Event) -> str:
         """The text of an event that was just staged."""
@@ -173,30 +240,54 @@ class Commits:
         return (Publish, Finish) if self._batch.ended else _HELD[self._durability]
 
     def _take_changes(self) -> None:
+        """Put what changed into the present batch: all of it, or nothing if that raises."""
         run = self._internals.run
-        changed, run.changed = run.changed or {}, {}
-        patch, encode = self._batch.patch, self._encode
-        for name, fact in changed.items():
-            if fact is not None:
-                patch[name] = encode_fact(fact, encode)
-                self._stored.add(name)
-            elif name in self._stored:
-                patch[name] = None
-                self._stored.discard(name)
+        changed = run.changed or {}
+        self._put({name: self._text_of_fact(name, fact) for name, fact in changed.items()})
+        run.changed = {}
         if run.next_id != self._next_id:
             self._next_id = run.next_id
-            patch["next"] = str(run.next_id)
+            self._put({"next": str(run.next_id)})
         if run.status.ended and self._batch.ended is None:
             self._take_end(run.status)
         self._texts = {}
 
+    def _text_of_fact(self, name: str, fact: Fact | None) -> str | None:
+        if fact is None:
+            return None
+        try:
+            return encode_fact(fact, self._encode)
+        except EncodingError:
+            if not isinstance(fact, Work) or name not in self._fields:
+                raise
+        fact.payload = self._as_committed(fact).payload
+        return encode_fact(fact, self._encode)
+
+    def _put(self, patch: Mapping[str, str | None]) -> None:
+        """Take fields into the present batch; None deletes one.
+
+        A field that came and went within one batch leaves nothing in it: the batch of a run that
+        commits only at its end would hold all that ever happened.
+        """
+        batch = self._batch
+        for name, text in patch.items():
+            if text is not None:
+                if name not in self._fields and name not in batch.patch:
+                    batch.created.add(name)
+                batch.patch[name] = self._fields[name] = text
+            elif self._fields.pop(name, None) is not None:
+                if name in batch.created:
+                    batch.created.discard(name)
+                    del batch.patch[name]
+                else:
+                    batch.patch[name] = None
+
     def _take_end(self, status: Status) -> None:
-        self._batch.ended = status
-        patch = self._batch.patch
-        patch.update(encode_outcome(self._internals.run, self._encode))
+        self._put(encode_outcome(self._internals.run, self._encode))
         if status is Status.COMPLETED:
-            patch.update(dict.fromkeys(self._stored))
-            patch["error"] = None
+            over = [name for name in self._fields if _is_fact(name) or name == "error"]
+            self._put(dict.fromkeys(over))
+        self._batch.ended = status
 
     def _encode(self, value: Any, where: str) -> str:
         return self._texts.get(id(value)) or self._internals.plan.codec.encode(value, where)
@@ -225,7 +316,7 @@ class Commits:
             seq=self._seq,
             cid=secrets.token_urlsafe(9),
             patch=batch.patch,
-            log=batch.log,
+            log=list(batch.log),
             ended=batch.ended,
         )
         await self._store.commit(commit)
@@ -247,3 +338,23 @@ class Commits:
 
 def _is_fact(name: str) -> bool:
     return name.partition(":")[0] in FACTS
+
+
+def _is_state(name: str) -> bool:
+    return name.partition(":")[0] == "state"
+
+
+def _keys(writes: Writes) -> list[str]:
+    """The keys of the state that were written, or may have been."""
+    return sorted(writes.assigned | writes.fetched | writes.commutative())
+
+
+def _of_key(writes: Writes, key: str) -> Writes:
+    """What of writes is about one key."""
+    return Writes(
+        writes.assigned & {key},
+        writes.fetched & {key},
+        {key: writes.increments[key]} if key in writes.increments else {},
+        {key: writes.appended[key]} if key in writes.appended else {},
+        {key: writes.added[key]} if key in writes.added else {},
+    )

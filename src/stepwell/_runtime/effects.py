@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from stepwell._engine.state import Effect
 from stepwell._runtime.arguments import awaitable, check_function, check_items, check_number
+from stepwell._runtime.progress import StepProgress
 
 __all__ = ["Effecting", "map_items", "once"]
 
@@ -14,12 +15,9 @@ __all__ = ["Effecting", "map_items", "once"]
 class Effecting(Protocol):
     """The call that the effects belong to."""
 
-    def alone(self, key: str) -> asyncio.Lock:
-        """Lets one task at a time do what has this key."""
-        ...
-
-    def effect(self, key: str) -> Effect | None:
-        """What is known of an effect."""
+    @property
+    def progress(self) -> StepProgress:
+        """What it did before."""
         ...
 
     async def record(self, key: str, effect: Effect) -> None:
@@ -42,8 +40,8 @@ async def once(
     check_function("ctx.once", "function", function)
     if verify is not None:
         check_function("ctx.once", "verify", verify)
-    async with call.alone(key):
-        known = call.effect(key)
+    async with call.progress.alone(key):
+        known = call.progress.effect(key)
         if known is not None and known.done:
             return known.result
         result = None
@@ -62,17 +60,18 @@ async def map_items(
     function: Callable[[Any], Awaitable[Any]],
     items: Iterable[Any],
     concurrency: int,
-    name: str,
+    name: str | None,
 ) -> list[Any]:
     """Do every item once, at most `concurrency` of them at a time."""
     check_number("ctx.map", "concurrency", concurrency)
     check_function("ctx.map", "function", function)
     check_items("ctx.map", items)
+    place = call.progress.place.name(name)
     places = asyncio.Semaphore(concurrency)
 
     async def do(number: int, item: Any) -> Any:
         text = call.encode(item, f"item {number} of ctx.map")
-        key = f"{name}:{number}:{sha256(text.encode()).hexdigest()[:8]}"
+        key = f"{place}:{number}:{sha256(text.encode()).hexdigest()[:8]}"
         async with places:
             return await once(call, key, function, (item,))
 

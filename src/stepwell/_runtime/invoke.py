@@ -26,9 +26,9 @@ async def invoke(call: StepCall) -> None:
     """Run a step to its end and settle it.
 
     A step that was halted, because its run is over, settles nothing, nor does one that left to be
-    run again when an event has come. A step whose task was
-    cancelled from outside the run, as at the end of `asyncio.run`, was interrupted: that is no
-    failure, and whoever continues the run runs it again.
+    run again when an event has come. A step whose task was cancelled from outside the run, as at
+    the end of `asyncio.run`, was interrupted: that is no failure, and whoever continues the run
+    runs it again. What is no `Exception`, such as SystemExit, stops the run here, too.
     """
     current_port.set(ref(call))
     call.begin()
@@ -48,6 +48,11 @@ async def invoke(call: StepCall) -> None:
         tick = call.failed(cancelled)
     except WaitingForEvent:
         call.leave()
+        return
+    except BaseException as error:
+        call.abandon(error)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
         return
     call.settle(tick)
 

@@ -1,13 +1,15 @@
 """What can be done with a run from outside of its steps: the port of `handler.ctx`."""
 
+import asyncio
 from asyncio import Queue
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from typing_extensions import override
 
 from stepwell._engine import routing, waiting
 from stepwell._engine.ticks import EventArrived
+from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.runner import Runner
 from stepwell._runtime.stream import EventStream
 from stepwell.context._port import Port, check_event
@@ -17,31 +19,51 @@ from stepwell.events import Event
 __all__ = ["ElsewherePort", "RunPort"]
 
 
+class Ending(Protocol):
+    """Knows when and how a run ended."""
+
+    ended: asyncio.Future[None]
+
+    def outcome(self) -> Outcome:
+        """How the run ended."""
+        ...
+
+
 class RunPort(Port):
     """The handler's side of a run.
 
     Args:
         runner: executes it, or will.
+        ending: knows how the run ended; the runner by default.
         check: raises for an event that has no durable form.
     """
 
     where = "outside of a step"
 
-    def __init__(self, runner: Runner, check: Callable[[object, str], None] | None = None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        ending: Ending | None = None,
+        check: Callable[[object, str], None] | None = None,
+    ) -> None:
         self._runner = runner
+        self._ending = ending or runner
         self._check = check
 
     @property
     @override
     def is_live(self) -> bool:
-        return not self._runner.ended.done()
+        return not self._ending.ended.done()
 
     @override
     def send_event(self, event: Event, step: str | None) -> None:
+        self._send(event, step)
+
+    def _send(self, event: Event, step: str | None) -> EventArrived:
         check_event(event, "send_event")
+        self._check_loop(event)
         if step is not None:
-            internals = self._runner.internals
-            routing.check_target(internals.plan, internals.run, event, step)
+            self._check_target(event, step)
         if self._runner.is_over:
             raise WorkflowRuntimeError(
                 f"{type(event).__name__} was sent to run {self.run_id!r}, which is over: no step "
@@ -50,7 +72,24 @@ class RunPort(Port):
         self._check_room(event)
         if self._check is not None:
             self._check(event, f"{type(event).__name__} for run {self.run_id!r}")
-        self._runner.feed(EventArrived(event, step))
+        tick = EventArrived(event, step)
+        self._runner.feed(tick)
+        return tick
+
+    def _check_loop(self, event: Event) -> None:
+        """Refuse what comes from another thread: nothing of a run may change behind its back."""
+        if _running_loop() is not self._runner.ended.get_loop():
+            raise WorkflowRuntimeError(
+                f"{type(event).__name__} was sent to run {self.run_id!r} from outside of its event "
+                f"loop. From another thread, send it with "
+                f"asyncio.run_coroutine_threadsafe(handler.send_event(event), loop)."
+            )
+
+    def _check_target(self, event: Event, step: str) -> None:
+        """Refuse a wrong target; as long as the run is looked for, its steps alone are known."""
+        internals = self._runner.internals
+        if not self._runner.is_early or step not in internals.plan.steps:
+            routing.check_target(internals.plan, internals.run, event, step)
 
     def _check_room(self, event: Event) -> None:
         """Refuse what nobody takes where too much of it is kept: its sender must know."""
@@ -63,12 +102,11 @@ class RunPort(Port):
 
     @override
     async def deliver(self, event: Event, step: str | None) -> None:
-        self.send_event(event, step)
-        await self._runner.delivered()
+        await self._runner.delivered(self._send(event, step))
 
     @override
     async def checkpoint(self) -> None:
-        await self._runner.flush()
+        await self._runner.delivered()
 
     @override
     def stream_events(self) -> AsyncIterator[Event]:
@@ -80,7 +118,7 @@ class RunPort(Port):
 
     @override
     def result(self) -> Any:
-        return self._runner.outcome().result()
+        return self._ending.outcome().result()
 
     @override
     def running_steps(self) -> list[str]:
@@ -126,3 +164,10 @@ class ElsewherePort(Port):
     @override
     def _remedy(self, what: str) -> str:
         return f"run {self._run_id!r} is only followed here; await the handler for its result"
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

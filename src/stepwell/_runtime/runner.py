@@ -16,6 +16,7 @@ from stepwell._engine import routing, waiting
 from stepwell._engine.commands import (
     Command,
     Finish,
+    Forget,
     Halt,
     Invoke,
     Publish,
@@ -40,6 +41,7 @@ from stepwell._engine.ticks import (
     TimedOut,
     WaitBegun,
     WaitDropped,
+    WaitExpired,
 )
 from stepwell._runtime.call import StepCall
 from stepwell._runtime.commits import Boundary, Commits
@@ -51,7 +53,7 @@ from stepwell._runtime.stream import EventStream
 from stepwell._runtime.timers import Stopwatch
 from stepwell._serialization import NOTHING_CAPTURED, Captured
 from stepwell.context.context import Internals
-from stepwell.errors import EncodingError, WorkflowRuntimeError
+from stepwell.errors import EncodingError, StepwellError, WorkflowRuntimeError
 from stepwell.events import Event, InputRequiredEvent
 from stepwell.resource import RunResources
 
@@ -78,7 +80,8 @@ class Runner:
         resources: what fills the resource parameters of the steps.
         timeout: how long the run may work, in seconds; None for ever.
         verbose: tell people what the steps do.
-        stream: where the run publishes; a stream of its own by default.
+        stream: where the run publishes, which is closed by whoever owns it; by default one of its
+            own.
 
     Attributes:
         stream: what is published.
@@ -107,7 +110,7 @@ class Runner:
         self._commits: Commits | None = None
         self._outside = Writes()
         self._early: list[Tick] | None = []
-        self._opening: list[asyncio.Future[None]] = []
+        self._opening: list[tuple[Tick | None, asyncio.Future[None]]] = []
         self._finished = False
         self._outcome: Outcome | None = None
         self._timeout = timeout
@@ -117,6 +120,7 @@ class Runner:
         self.resources = resources
         self.checkpointer: object = None
         self.stream = stream or EventStream()
+        self._owns_stream = stream is None
         self._narrator = Narrator(self.stream, verbose)
         self._waits_its_turn = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
@@ -143,19 +147,34 @@ class Runner:
         for command in commands:
             self.perform(command)
         for tick in early:
-            self.feed(tick)
-        for opened in self._opening:
-            if not opened.done():  # its sender gave up waiting
+            self._feed_early(tick)
+        for _, opened in self._opening:
+            if not opened.done():  # its sender gave up waiting, or was refused
                 opened.set_result(None)
         self._watch()
 
-    def drop_early(self, why: Exception) -> bool:
+    def _feed_early(self, tick: Tick) -> None:
+        """Take what came before the run was found: only now is known which step waits for it."""
+        try:
+            if isinstance(tick, EventArrived) and tick.step is not None and not self.is_over:
+                plan, run = self._program.plan, self.internals.run
+                routing.check_target(plan, run, tick.event, tick.step)
+            self.feed(tick)
+        except StepwellError as error:
+            senders = [opened for asked, opened in self._opening if asked is tick]
+            for sender in senders:
+                if not sender.done():
+                    sender.set_exception(error)
+            if not senders:
+                log.warning("run %s: what was sent is not delivered: %s", self.run_id, error)
+
+    def drop_early(self, why: BaseException) -> bool:
         """Refuse what was asked of the run before it was found; whether it was asked to end."""
         if self._early is None:
             return False
         early, self._early = self._early, []
         waiting, self._opening = self._opening, []
-        for opened in waiting:
+        for _, opened in waiting:
             if not opened.done():
                 opened.set_exception(why)
         for tick in early:
@@ -163,16 +182,25 @@ class Runner:
                 log.warning("%s was not delivered: %s", type(tick.event).__name__, why)
         return any(isinstance(tick, CancelAsked) for tick in early)
 
-    async def delivered(self) -> None:
-        """Wait until what was fed is durable.
+    @property
+    def is_early(self) -> bool:
+        """Whether it is still looked for in the store, so that nothing is known of it."""
+        return self._early is not None and not self._waits_its_turn
+
+    async def delivered(self, tick: Tick | None = None) -> None:
+        """Wait until what was fed, and what was written from outside of the steps, is durable.
+
+        Args:
+            tick: what was fed; None if nothing was.
 
         Raises:
-            WorkflowRuntimeError: the run was found to be over, or elsewhere.
+            WorkflowRuntimeError: the run was found to be over, or elsewhere, or refuses the tick.
             StoreError: the store can't be reached, or refuses.
         """
-        if self._early is not None and not (self._waits_its_turn or self.is_over):
-            self._opening.append(self._loop.create_future())
-            await self._opening[-1]
+        if self.is_early and not self.is_over:
+            opened: asyncio.Future[None] = self._loop.create_future()
+            self._opening.append((tick, opened))
+            await opened
         await self.flush()
 
     # --- ticks ---
@@ -200,25 +228,31 @@ class Runner:
 
     def settle(self, call: StepCall, tick: StepReturned | StepFailed) -> None:
         """A step is done. Nobody awaits its task, so whatever goes wrong here ends the run."""
-        was_replaced = self._calls.get(call.work.id) is not call
-        self._drop(call)
-        if self.is_over or was_replaced:
-            return
-        if self._narrator.is_heard:
+        is_current = self._drop(call) and not self.is_over
+        if is_current and self._narrator.is_heard:
             self._narrator.stopped(call, tick)
         try:
-            if self._commits is not None:
+            if is_current and self._commits is not None:
                 tick = self._stage(self._commits, call, tick)
-            self._apply(tick, self._boundary(call, type(tick).__name__))
+            self._forget_writes(call)
+            if is_current:
+                self._apply(tick, self._boundary(call, type(tick).__name__))
         except Exception as error:  # noqa: BLE001  the handler raises it
             self.abandon(error)
 
-    def _drop(self, call: StepCall) -> None:
-        call.ended = True
-        call.waits.close()
-        if self._calls.get(call.work.id) is call:
-            del self._calls[call.work.id]
+    def _drop(self, call: StepCall) -> bool:
+        """Nothing of a step goes on here; whether it was the one that does its work."""
+        call.close()
+        if self._calls.get(call.work.id) is not call:
+            return False
+        del self._calls[call.work.id]
+        return True
+
+    def _forget_writes(self, call: StepCall) -> None:
+        """What a task that the step left behind still writes comes from outside of the steps."""
         self.internals.store.cell.views.pop(id(call.writes), None)
+        if self._commits is not None and not self.is_over:
+            call.write_into(self._outside)
 
     def send_from(self, call: StepCall, event: Event, step: str | None) -> None:
         """A running step sent an event: a commit of its own, with none of the step's state."""
@@ -232,8 +266,16 @@ class Runner:
         self._apply(EventSent(call.work, event, step, digest), self._boundary(call, "EventSent"))
 
     def publish(self, event: Event) -> None:
-        """A running step wrote to the stream; what it asks a human is remembered."""
+        """A running step wrote to the stream; what it asks a human is remembered.
+
+        Raises:
+            EncodingError: a question has no durable form.
+        """
+        if self.is_over:
+            return
         if isinstance(event, InputRequiredEvent):
+            if self._commits is not None:
+                self.internals.plan.codec.encode(event, type(event).__name__)
             waiting.ask(self.internals.run, event)
         self.stream.publish(event)
 
@@ -275,8 +317,15 @@ class Runner:
         self._watch()
 
     def leave(self, call: StepCall) -> None:
-        """A step left in a wait; what it wrote is not committed, and is written again."""
-        self._drop(call)
+        """A step left in a wait; what it did since its last commit is undone, and done again."""
+        is_current = self._drop(call) and not self.is_over
+        try:
+            if is_current and self._commits is not None:
+                self._commits.take_back(call.writes)
+                self._commits.roll_back(call.work)
+        except Exception as error:  # noqa: BLE001  the handler raises it, as in `settle`
+            self.abandon(error)
+        self._forget_writes(call)
 
     async def checkpoint(self, call: StepCall) -> None:
         """Commit what a step has done so far."""
@@ -295,10 +344,19 @@ class Runner:
             await self._commits.flush(self._boundary(call, "Recorded"))
 
     async def flush(self) -> None:
-        """Commit what was written from outside of the steps."""
-        if self._commits is not None and not self.is_over:
-            self._stage_outside(self._commits, await self.capture(NOTHING))
-            await self._commits.flush(Boundary("", 0, 0.0, "Checkpoint"))
+        """Commit what was written from outside of the steps; the end of a run is a commit too."""
+        if self._commits is None:
+            return
+        if self.is_over:
+            await self._committed_end()
+            return
+        self._stage_outside(self._commits, await self.capture(NOTHING))
+        await self._commits.flush(Boundary("", 0, 0.0, "Checkpoint"))
+
+    async def _committed_end(self) -> None:
+        await asyncio.shield(self.ended)
+        if self.failure is not None:
+            raise self.failure
 
     def _apply(self, tick: Tick, boundary: Boundary) -> None:
         commands = reduce(self._program.plan, self.internals.run, tick)
@@ -317,13 +375,20 @@ class Runner:
         events = tick.events if isinstance(tick, StepReturned) else ()
         try:
             commits.stage(call.writes, events, call.captures)
+            call.note_progress()
         except EncodingError as error:
-            if isinstance(tick, StepReturned):
-                return StepFailed(call.work, error)
-            tick.error.add_note(f"What the step wrote is not durable either: {error}")
-            return tick
-        call.note_progress()
+            tick = _failed_to_stage(call, tick, error)
+            self._stage_rest(commits, call)
+        if isinstance(tick, StepFailed):
+            commits.mend(call.work)
         return tick
+
+    def _stage_rest(self, commits: Commits, call: StepCall) -> None:
+        """What a failed attempt wrote stands; its loops go on only from where all of it does."""
+        if commits.stage_rest(call.writes, call.captures):
+            call.note_progress()
+        else:
+            commits.roll_back(call.work)
 
     async def capture(self, writes: Writes) -> Captured:
         """Read what only an await can read of what a step wrote, and of what others did."""
@@ -350,6 +415,7 @@ class Runner:
             log.warning(
                 "run %s: what was written from outside is not durable: %s", self.run_id, error
             )
+            commits.stage_rest(self._outside, captures)
         self._outside.forget()
 
     def _boundary(self, call: StepCall, outcome: str) -> Boundary:
@@ -358,7 +424,7 @@ class Runner:
 
     # --- commands ---
 
-    def perform(self, command: Command) -> None:
+    def perform(self, command: Command) -> None:  # noqa: C901  one line a command
         """Carry out what the engine decided."""
         match command:
             case Invoke():
@@ -367,6 +433,8 @@ class Runner:
                 self._wake(command)
             case Remind():
                 self._remind(command)
+            case Forget():
+                self._forget(command)
             case Publish():
                 self.stream.publish(command.event)
             case Halt():
@@ -399,11 +467,19 @@ class Runner:
             call.waits.wake(command.waits)
 
     def _remind(self, command: Remind) -> None:
-        def remind() -> None:
-            del self._reminders[id(command)]
-            self.feed(command.tick)
+        tick = command.tick
+        about = id(tick.waiter if isinstance(tick, WaitExpired) else tick.work)
 
-        self._reminders[id(command)] = self._loop.call_later(command.delay, remind)
+        def remind() -> None:
+            del self._reminders[about]
+            self.feed(tick)
+
+        self._reminders[about] = self._loop.call_later(command.delay, remind)
+
+    def _forget(self, command: Forget) -> None:
+        reminder = self._reminders.pop(id(command.waiter), None)
+        if reminder is not None:
+            reminder.cancel()
 
     def _halt(self) -> None:
         for reminder in self._reminders.values():
@@ -438,7 +514,8 @@ class Runner:
     def _close(self) -> None:
         run = self.internals.run  # of which the context may begin another one
         self._outcome = Outcome(run.result, self.failure or run.error)
-        self.stream.close()
+        if self._owns_stream:
+            self.stream.close()
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -514,3 +591,13 @@ class Runner:
         if self._outcome is None:
             raise WorkflowRuntimeError(f"run {self.run_id!r} is not complete: await its handler")
         return self._outcome
+
+
+def _failed_to_stage(
+    call: StepCall, tick: StepReturned | StepFailed, error: EncodingError
+) -> StepFailed:
+    """What became of a call whose outcome has no durable form; an error of its own goes first."""
+    if isinstance(tick, StepReturned):
+        return call.failed(error)
+    tick.error.add_note(f"What the step wrote is not durable either: {error}")
+    return tick

@@ -106,6 +106,7 @@ class Waits:
 
     def _outcome(self, name: str) -> Event:
         waiter = self._call.work.progress.waiters[name]
+        waiter.is_read = True
         if waiter.answer is None:
             raise TimeoutError(
                 f"step {self._call.work.step!r} waited for {waiter.event_type.__name__}, and it "

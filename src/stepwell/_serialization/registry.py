@@ -204,7 +204,11 @@ for _module in (builtins, errors, events):
     )
 
 
-def register(*types: type) -> None:
+@overload
+def register(cls: type[T], /) -> type[T]: ...
+@overload
+def register(first: type, second: type, /, *others: type) -> None: ...
+def register(*types: type) -> type | None:
     """Let instances of these classes be stored in runs, and come back as what they are.
 
     Not needed for events, models and other classes that are named in a step's signature: they,
@@ -215,12 +219,16 @@ def register(*types: type) -> None:
     Args:
         *types: Pydantic models, dataclasses, enums, (named) tuples and exception classes.
 
+    Returns:
+        The class, if it is one, so that `@register` may stand above it.
+
     Raises:
         EncodingError: it is a class of another kind: use `register_codec`.
     """
     for cls in types:
         DEFAULT_TYPES.register(cls)
         DEFAULT_TYPES.register_annotation(cls)
+    return types[0] if len(types) == 1 else None
 
 
 @overload

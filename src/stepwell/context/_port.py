@@ -7,7 +7,7 @@ runtime gives a running context a port for the side of the handler, and each ste
 from asyncio import Queue
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 from weakref import ReferenceType
 
 from stepwell._names import kind_of
@@ -16,6 +16,8 @@ from stepwell.events import Event
 from stepwell.retry_policy import RetryInfo
 
 # ruff: noqa: ARG002  the port of no run refuses, whatever it is given
+
+T = TypeVar("T")
 
 __all__ = ["Port", "check_event", "check_expected", "current_port"]
 
@@ -34,6 +36,10 @@ class Port:
     def context(self) -> Any:
         """The context that has this port; None where there is no step."""
         return None
+
+    def at_once(self, action: Callable[[], T]) -> T:
+        """Do something that nothing else may happen beside: a sync step has a thread of its own."""
+        return action()
 
     def send_event(self, event: Event, step: str | None) -> None:
         """Give an event to the run."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
+from typing_extensions import TypeVarTuple, Unpack
 
 from stepwell._deprecations import warn_once
 from stepwell._engine.ledger import WHOLE, Ledger, state_field
@@ -51,6 +52,8 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+_ItemT = TypeVar("_ItemT")
+_Arguments = TypeVarTuple("_Arguments")
 EventT = TypeVar("EventT", bound=Event)
 
 FORMAT = "1"
@@ -158,6 +161,9 @@ class Context(Generic[MODEL_T]):
             EncodingError: a value has no durable form; names the key, the path in it and the type.
                 One of `KNOWN_UNSERIALIZABLE_KEYS` is left out instead, with a warning.
         """
+        return self.internals.port.at_once(lambda: self._to_dict(serializer, include_state))
+
+    def _to_dict(self, serializer: BaseSerializer | None, include_state: bool) -> dict[str, str]:
         serializer = _checked(serializer) or self.internals.serializer
         writing = _serialized_by(self.internals, serializer)
         fields = describe(writing)
@@ -299,12 +305,12 @@ class Context(Generic[MODEL_T]):
 
     def each(
         self,
-        items: Iterable[Any],
+        items: Iterable[_T],
         *,
-        key: Callable[[Any], Any] | None = None,
+        key: Callable[[_T], Any] | None = None,
         every: int = 1,
         name: str | None = None,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncIterator[_T]:
         """Loop over items, durably: `async for document in ctx.each(documents)`.
 
         After each item the position and the state are committed together. A step that is run
@@ -326,9 +332,9 @@ class Context(Generic[MODEL_T]):
     async def once(
         self,
         key: str,
-        function: Callable[..., Awaitable[_T]],
-        *arguments: Any,
-        verify: Callable[..., Awaitable[_T | None]] | None = None,
+        function: Callable[[Unpack[_Arguments]], Awaitable[_T]],
+        *arguments: *_Arguments,
+        verify: Callable[[Unpack[_Arguments]], Awaitable[_T | None]] | None = None,
     ) -> _T:
         """Do something once in this piece of work, and remember its result over crashes.
 
@@ -354,8 +360,8 @@ class Context(Generic[MODEL_T]):
 
     async def map(
         self,
-        function: Callable[[Any], Awaitable[_T]],
-        items: Iterable[Any],
+        function: Callable[[_ItemT], Awaitable[_T]],
+        items: Iterable[_ItemT],
         *,
         concurrency: int = 8,
         name: str | None = None,

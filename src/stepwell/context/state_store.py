@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial, reduce
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
@@ -195,6 +196,49 @@ class Cell:
                 for key in writes.assigned & view.commutative() & values.keys():
                     values = {**values, key: view.taken_from(key, values[key])}
         return values
+
+    def take_back(self, writes: Writes, keys: Iterable[str], durable: Mapping[str, Any]) -> None:
+        """Undo what a step wrote, and nothing of what other running steps did.
+
+        Args:
+            writes: the step's, not committed.
+            keys: which of its keys.
+            durable: their values as they were committed, as far as they were.
+        """
+        others = [view for view in self.views.values() if view is not writes]
+        for key in keys:
+            if any(key in view.assigned | view.fetched for view in others):
+                self._take_from(writes, key)  # the others hold the object itself
+            else:
+                self._reset(key, durable, others)
+
+    def _take_from(self, writes: Writes, key: str) -> None:
+        live = self.values().get(key)
+        left = writes.taken_from(key, live)
+        if isinstance(live, list):
+            cast("list[Any]", live)[:] = left
+        elif isinstance(live, set):
+            cast("set[Any]", live).intersection_update(left)
+        elif key in writes.increments:
+            self.put(key, left)
+
+    def _reset(self, key: str, durable: Mapping[str, Any], others: list[Writes]) -> None:
+        adding = [view for view in others if key in view.commutative()]
+        if key == WHOLE and key in durable:
+            self.state, self.is_lent = durable[key], False
+        elif key in durable or adding:
+            self.put(key, reduce(partial(_with_added, key), adding, durable.get(key)))
+        else:
+            self.remove(key)
+
+
+def _with_added(key: str, value: Any, view: Writes) -> Any:
+    """A value with what a step added to it; what can't be added to is replaced."""
+    if key in view.increments:
+        return (value if isinstance(value, int | float) else 0) + view.increments[key]
+    if key in view.appended:
+        return [*(cast("list[Any]", value) if isinstance(value, list) else ()), *view.appended[key]]
+    return {*(cast("set[Any]", value) if isinstance(value, set) else ()), *view.added[key]}
 
 
 class InMemoryStateStore(Generic[MODEL_T]):

@@ -1,8 +1,9 @@
 """A run whose truth is in a store: found or created, executed or followed, to its end."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,7 @@ from stepwell._engine.commands import Command
 from stepwell._engine.ledger import Ledger, Writes
 from stepwell._engine.state import RunState
 from stepwell._engine.ticks import RunResumed, RunStarted
-from stepwell._runtime.commits import Commits, Durability
+from stepwell._runtime.commits import Boundary, Commits, Durability
 from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.port import ElsewherePort, RunPort
 from stepwell._runtime.runner import Runner
@@ -20,6 +21,7 @@ from stepwell._serialization import captured
 from stepwell.context.context import Internals, describe, new_ledger
 from stepwell.durable import loader
 from stepwell.durable.checkpointer import Checkpointer
+from stepwell.durable.outside import write_again
 from stepwell.durable.recovery import Elsewhere, Ended, Request, find, follow
 from stepwell.durable.session import Session
 from stepwell.errors import (
@@ -33,6 +35,11 @@ from stepwell.resource import ResourceDefinition
 from stepwell.storage.records import Claim, NewRun
 
 __all__ = ["Beginning", "Durable", "DurableExecution"]
+
+RESUMED = Boundary("(resumed)", 0, 0.0, "Resumed")
+"""Commits that the steps which start now have one attempt more: the next may be the last."""
+
+log = logging.getLogger("stepwell")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ class DurableExecution:
         self.ended: asyncio.Future[None] = loop.create_future()
         self._following = False
         self._runner = make_runner(run_id=request.run_id or beginning.new_id, stream=self.stream)
-        internals.port = RunPort(self._runner, self._check)
+        internals.port = RunPort(self._runner, self, self._check)
         internals.store.track(self._runner.outside, self._check)
         self._turn: asyncio.Future[None] = loop.create_future()
         self._task = loop.create_task(self._drive())
@@ -134,7 +141,18 @@ class DurableExecution:
         except Exception as error:  # noqa: BLE001  whatever it is, the handler raises it
             self._outcome = Outcome(None, error)
         finally:
-            self._runner.drop_early(self._interrupted())
+            await self._end()
+
+    async def _end(self) -> None:
+        """Whoever asks anything of the run from now on is told how it ended."""
+        error = self._outcome.error if self._outcome else None
+        why = error or WorkflowRuntimeError(f"run {self.run_id!r} is over")
+        self._runner.drop_early(why)
+        self._runner.abandon(why)
+        try:
+            await asyncio.shield(self._runner.ended)
+        finally:
+            self._internals.port = RunPort(self._runner, self, self._check)
             self.stream.close()
             self.ended.set_result(None)
 
@@ -160,7 +178,8 @@ class DurableExecution:
                 case Elsewhere(run_id):
                     self._internals.port = ElsewherePort(run_id, self.stream)
                     self._following = True
-                    self._refuse_early(run_id)
+                    if self._refuse_early(f"run {run_id!r} is executed by another process"):
+                        self.cancel()
                     found = await follow(session, self._request, run_id)
                     self._following = False
                 case Ended(run_id):
@@ -168,25 +187,31 @@ class DurableExecution:
                 case Outcome():
                     return found
 
-    def _refuse_early(self, run_id: str) -> None:
-        """What was asked of the run before it was found to be elsewhere."""
-        elsewhere = WorkflowRuntimeError(f"run {run_id!r} is executed by another process")
-        if self._runner.drop_early(elsewhere):
-            self.cancel()
+    def _refuse_early(self, why: str) -> bool:
+        """Refuse what was done before the run was found; whether it was asked to end."""
+        outside = self._runner.outside
+        if keys := sorted(outside.assigned | outside.commutative()):
+            log.warning("what was written to the state (%s) is lost: %s", ", ".join(keys), why)
+        outside.forget()
+        return self._runner.drop_early(WorkflowRuntimeError(why))
 
     async def _stored_outcome(self, session: Session, run_id: str) -> Outcome:
         """How a run ended that is over; its stream ends with its last event, as everywhere."""
         self._runner.run_id = run_id
-        had_ended = WorkflowRuntimeError(f"run {run_id!r} had ended before")
-        self._runner.drop_early(had_ended)
+        self._refuse_early(f"run {run_id!r} had ended before")
+        fields = await session.store.read(run_id)
+        outcome = loader.outcome_of(self._internals.plan, run_id, fields)
+        self._restore(run_id, fields or {})
+        if outcome.event is not None:
+            self.stream.publish(outcome.event)
+        return outcome
+
+    def _restore(self, run_id: str, fields: Mapping[str, str]) -> None:
+        """Make the context that of a run that is over; its result does not depend on that."""
         try:
-            fields = await session.store.read(run_id)
-            outcome = loader.outcome_of(self._internals.plan, run_id, fields)
-            if outcome.event is not None:
-                self.stream.publish(outcome.event)
-            return outcome
-        finally:
-            self._runner.abandon(had_ended)
+            loader.load_into(self._internals, run_id, fields)
+        except DurabilityError as error:
+            log.warning("the context of run %s is without its state: %s", run_id, error)
 
     async def _create(
         self, checkpointer: Checkpointer, session: Session
@@ -195,6 +220,7 @@ class DurableExecution:
         internals = self._internals
         self._take_what_is_lent(self._beginning.tick)
         values = internals.store.cell.values()
+        self._runner.outside.commit()
         captures = await internals.plan.codec.capture(values.values())
         internals.run.changed = {}
         commands = self._runner.begin(self._beginning.tick)
@@ -224,11 +250,13 @@ class DurableExecution:
     ) -> Outcome | Elsewhere:
         """Go on with a run that was claimed: load it, and every piece of work is pending again."""
         self._runner.run_id = claim.run_id
+        before = self._internals.store.cell.values()
         try:
             ledger = loader.load_into(self._internals, claim.run_id, claim.fields)
         except DurabilityError:
             await session.give_back(claim)
             raise
+        write_again(self._internals.store.cell, self._runner.outside, before)
         self._internals.run.changed = {}
         commands = self._runner.begin(RunResumed(time.time()))
         return await self._execute(checkpointer, session, claim, ledger, commands)
@@ -243,12 +271,15 @@ class DurableExecution:
     ) -> Outcome | Elsewhere:
         runner, store = self._runner, session.store
         durability = self._durable.durability
-        self._internals.port = RunPort(runner, self._check)
+        self._internals.port = RunPort(runner, self, self._check)
         runner.checkpointer = checkpointer
         commits = Commits(
             store, claim, self._internals, ledger, durability, runner.perform, runner.abandon
         )
         unwatch = session.lease.watch(runner.abandon)
+        if self._internals.run.changed:
+            commits.add(commands, RESUMED)
+            commands = []
         try:
             runner.go(commands, commits)
             await asyncio.shield(runner.ended)
