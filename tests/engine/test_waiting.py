@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stepwell._engine import routing, waiting
-from stepwell._engine.commands import Command, Invoke, Publish, Remind, Wake, Warn
+from stepwell._engine.commands import Command, Forget, Invoke, Publish, Remind, Wake, Warn
 from stepwell._engine.state import Work
 from stepwell._engine.ticks import CancelAsked, RunResumed
 from stepwell.decorators import step
@@ -435,6 +435,13 @@ def test_a_step_that_comes_back_to_its_wait_after_a_crash_asks_nothing_anew(run:
     (work,) = run.running("many")
     assert run.waits(work, Answer, question=Ask(), deadline=5.0) == []
     assert woken(run.receives(Answer())) == [work]
+
+
+def test_the_time_out_of_a_wait_that_is_over_is_forgotten(run: Drive) -> None:
+    work = comes(run)
+    run.waits(work, Answer, deadline=5.0)
+    waiter = work.progress.waiters["w"]
+    assert of_kind(run.receives(Answer()), Forget) == [Forget(waiter)]
 
 
 def test_a_crash_does_not_extend_a_time_out(run: Drive) -> None:

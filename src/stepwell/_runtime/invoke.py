@@ -49,6 +49,8 @@ async def invoke(call: StepCall) -> None:
     except WaitingForEvent:
         call.leave()
         return
+    except GeneratorExit:  # nobody will run this task any more
+        raise
     except BaseException as error:
         call.abandon(error)
         if isinstance(error, KeyboardInterrupt | SystemExit):
