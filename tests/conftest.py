@@ -1,16 +1,14 @@
 """Fixtures for everybody: a shared server, servers to break, and names that nobody else uses."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from support.servers import SERVER_KINDS, RedisServer, ServerKind
+from support.servers import SERVER_KINDS, RedisServer, ServerKind, binary_or_skip
 
 
 @pytest.fixture(scope="session")
@@ -20,18 +18,9 @@ def server_of() -> Iterator[Callable[[ServerKind], RedisServer]]:
 
         @cache
         def start(kind: ServerKind) -> RedisServer:
-            return servers.enter_context(RedisServer(_binary_of(kind)))
+            return servers.enter_context(RedisServer(binary_or_skip(kind)))
 
         yield start
-
-
-def _binary_of(kind: ServerKind) -> Path:
-    """The program of a server; where it is missing the test is skipped, but in CI it fails."""
-    try:
-        return kind.binary()
-    except LookupError as missing:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -29,12 +29,13 @@ LAYERS = [
     {"handler", "representation", "utils", "_runtime"},
     {"durable"},
     {"workflow"},
+    {"client", "worker"},
     {"redis"},
     {"cli", "integrations", "testing"},
 ]
 """The parts of the package, lowest first: each may import its own layer and those before it."""
 
-FRONT_DOOR = "workflow"
+FRONT_DOOR = "client"
 """`stepwell/__init__.py` offers what is up to here, and nothing above imports it but the edges."""
 
 IMPURE = {"anyio", "asyncio", "os", "random", "redis", "secrets", "threading", "time"}

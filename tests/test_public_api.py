@@ -14,6 +14,7 @@ from stepwell import errors
 
 INTERFACE = [
     "stepwell",
+    "stepwell.client",
     "stepwell.collect",
     "stepwell.compat",
     "stepwell.context",
@@ -34,6 +35,7 @@ INTERFACE = [
     "stepwell.testing.runner",
     "stepwell.types",
     "stepwell.utils",
+    "stepwell.worker",
     "stepwell.workflow",
 ]
 """The modules that the documentation names."""

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = [
+    "Client",
     "Context",
+    "Worker",
     "Workflow",
     "__version__",
     "catch_error",
@@ -31,13 +33,17 @@ __all__ = [
 # Python runs the second; a test holds them together.
 if TYPE_CHECKING:
     from stepwell._serialization import register, register_codec
+    from stepwell.client import Client
     from stepwell.compat import install_as_workflows
     from stepwell.context import Context
     from stepwell.decorators import catch_error, step
+    from stepwell.worker import Worker
     from stepwell.workflow import Workflow
 else:
     _HOMES = {
+        "Client": "stepwell.client",
         "Context": "stepwell.context",
+        "Worker": "stepwell.worker",
         "Workflow": "stepwell.workflow",
         "catch_error": "stepwell.decorators",
         "install_as_workflows": "stepwell.compat",

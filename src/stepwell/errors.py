@@ -23,6 +23,10 @@
         ├── RunBlocked                  the code does not know a step or type of the run
         ├── RunCorrupt                  a stored run can't be read; nothing of it was changed
         ├── RunNotFound                 there is no run of that name
+        ├── RunOver                     the run has ended: it takes no messages any more
+        ├── WaitClosed                  the wait that a message was meant for is over
+        ├── InboxFull                   too many messages wait for the run already
+        ├── RunQuarantined              the run kills its workers, and was set aside
         ├── RunFailed                   a stored run failed, and its own error can't be rebuilt
         └── LeaseLost                   another process owns the run now
 
@@ -38,6 +42,7 @@ __all__ = [
     "DecodingError",
     "DurabilityError",
     "EncodingError",
+    "InboxFull",
     "LeaseLost",
     "OutcomeUnknown",
     "ResourceError",
@@ -46,11 +51,14 @@ __all__ = [
     "RunCorrupt",
     "RunFailed",
     "RunNotFound",
+    "RunOver",
+    "RunQuarantined",
     "StepwellError",
     "StoreError",
     "StoreRefused",
     "StoreUnavailable",
     "UnreconstructedException",
+    "WaitClosed",
     "WorkflowCancelledByUser",
     "WorkflowConfigurationError",
     "WorkflowDone",
@@ -171,6 +179,22 @@ class RunCorrupt(DurabilityError):
 
 class RunNotFound(DurabilityError):
     """There is no run of that name."""
+
+
+class RunOver(DurabilityError):
+    """A run has ended, so that it takes no messages any more."""
+
+
+class WaitClosed(DurabilityError):
+    """The wait that a message was meant for is over."""
+
+
+class InboxFull(DurabilityError):
+    """So many messages wait for a run already that it takes no more."""
+
+
+class RunQuarantined(DurabilityError):
+    """A run killed the processes that executed it, again and again, and was set aside."""
 
 
 class RunFailed(DurabilityError):

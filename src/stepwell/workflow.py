@@ -6,8 +6,8 @@ import secrets
 import string
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from inspect import isclass
@@ -26,8 +26,9 @@ from stepwell._runtime.names import check_name_is_free, take_name
 from stepwell._runtime.planning import Program, bind_steps
 from stepwell._runtime.port import RunPort
 from stepwell._runtime.runner import Runner
+from stepwell._runtime.stream import EventStream
 from stepwell._serialization import DEFAULT_TYPES, Codec, TypeRegistry, namespaces_of, type_name
-from stepwell.context.context import Context
+from stepwell.context.context import Context, Internals
 from stepwell.context.serializers import BaseSerializer, check_serializer
 from stepwell.context.state_models import DictState, most_derived
 from stepwell.decorators import (
@@ -43,6 +44,7 @@ from stepwell.decorators import (
 from stepwell.durable import loader
 from stepwell.durable.checkpointer import Checkpointer, find_checkpointer
 from stepwell.durable.execution import Beginning, Durable, DurableExecution
+from stepwell.durable.identity import new_run_id
 from stepwell.durable.recovery import Request, input_digest
 from stepwell.errors import (
     ContextStateError,
@@ -101,6 +103,7 @@ class Workflow(metaclass=WorkflowMeta):
         checkpointer: where runs are made durable: a checkpointer, or the URL of a store.
         durability: when a step boundary becomes durable, if not as the checkpointer says: "sync",
             "async" or "exit".
+        version: what you call this state of the code; it stands in the runs that it creates.
 
     Raises:
         WorkflowConfigurationError: there is no single start event, or no single stop event.
@@ -119,6 +122,7 @@ class Workflow(metaclass=WorkflowMeta):
     _skip_graph_checks: frozenset[str] = frozenset()
     _checkpointer: Checkpointer | None = None
     _durability: Durability | None = None
+    _code_version: str | None = None
     _program: Program | None = None
     _validated: Program | None = None
     _codec: ClassVar["_CodecOfSteps | None"] = None
@@ -137,6 +141,7 @@ class Workflow(metaclass=WorkflowMeta):
         *,
         checkpointer: Checkpointer | str | None = None,
         durability: str | None = None,
+        version: str | None = None,
     ) -> None:
         self._timeout = _checked_timeout(timeout)
         self._disable_validation = _checked_flag("disable_validation", disable_validation)
@@ -146,7 +151,8 @@ class Workflow(metaclass=WorkflowMeta):
             self._serializer = check_serializer(serializer, "serializer")
         self._admission = Admission(_checked_limit(num_concurrent_runs))
         self._resources = _checked_manager(resource_manager)
-        self._workflow_name = _checked_name(workflow_name)
+        self._workflow_name = _checked_text("workflow_name", workflow_name)
+        self._code_version = _checked_text("version", version)
         self._skip_graph_checks = _checked_names(
             () if skip_graph_checks is None else skip_graph_checks
         )
@@ -288,17 +294,10 @@ class Workflow(metaclass=WorkflowMeta):
         if run_id is not None and durability is None:
             check_name_is_free(run_id)
         _adopt(ctx, program.plan)
-        make_runner = partial(
-            Runner,
-            program,
-            ctx.internals,
-            resources=self._resource_manager().open_run(),
-            timeout=self._timeout,
-            verbose=self._verbose,
-        )
-        tick = RunStarted(event) if event else RunResumed(time.time())
+        make_runner = self._runners(program, ctx)
         if durability is None:
             runner = make_runner(run_id=run_id or _random_id())
+            tick = RunStarted(event) if event else RunResumed(runner.clock())
             self._begin_here(ctx, runner, tick)
             return WorkflowHandler(self.workflow_name, ctx, runner)
         digest = input_digest(program.plan, event, ctx)
@@ -309,7 +308,8 @@ class Workflow(metaclass=WorkflowMeta):
             reuse=given is None,
             check=partial(loader.check, program.plan),
         )
-        beginning = Beginning(tick, new_id=f"{digest}~{secrets.token_hex(5)}")
+        tick = RunStarted(event) if event else RunResumed(time.time())
+        beginning = Beginning(tick, new_id=new_run_id(digest))
         execution = DurableExecution(ctx.internals, make_runner, durability, request, beginning)
         self._admit(execution.begin, execution.ended)
         return WorkflowHandler(self.workflow_name, ctx, execution)
@@ -328,7 +328,11 @@ class Workflow(metaclass=WorkflowMeta):
         """Begin a run that no checkpointer knows of."""
         take_name(runner.run_id, runner.ended)
         ctx.internals.port = RunPort(runner)
-        begin = partial(runner.go, runner.begin(tick))
+        commands = runner.begin(tick)
+
+        def begin() -> None:
+            runner.go(commands)
+
         if not self._admit(begin, runner.ended):
             runner.wait_turn()
 
@@ -338,6 +342,56 @@ class Workflow(metaclass=WorkflowMeta):
             begin()
             return True
         return self._admission.enter(begin, ended)
+
+    def _runners(self, program: Program, ctx: Context[Any]) -> Callable[..., Runner]:
+        """What makes a runner for this context, given the name of the run."""
+        return partial(
+            Runner,
+            program,
+            ctx.internals,
+            resources=self._resource_manager().open_run(),
+            timeout=self._timeout,
+            verbose=self._verbose,
+        )
+
+    # --- for workers, which execute runs that others asked for ---
+
+    def __stepwell_host__(self, run_id: str) -> tuple[Internals, Runner]:
+        """A context for a stored run, and what executes it."""
+        program, ctx = self._ready_program(), Context(self)
+        _adopt(ctx, program.plan)
+        runner = self._runners(program, ctx)(run_id=run_id, stream=EventStream(keeps=False))
+        ctx.internals.port = RunPort(runner)
+        return ctx.internals, runner
+
+    def __stepwell_begin__(self, fields: dict[str, Any]) -> StartEvent:
+        """The start event with these fields; raises WorkflowRuntimeError if they don't make one."""
+        return self._start_event(None, fields)
+
+    @asynccontextmanager
+    async def __stepwell_turn__(self) -> AsyncGenerator[None]:
+        """Wait until one more run may go on; it is over at the end of the block."""
+        if self._admission is None or self._admission.is_unlimited:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def begin() -> None:
+            turn.set_result(None)
+
+        try:
+            self._admit(begin, ended)
+            await turn
+            yield
+        finally:
+            ended.set_result(None)
+
+    @property
+    def __stepwell_durability__(self) -> Durability | None:
+        """When a step boundary becomes durable, if not as the checkpointer says."""
+        return self._durability
 
     def __stepwell_plan__(self) -> Plan:
         """Which step takes which event."""
@@ -383,7 +437,7 @@ class Workflow(metaclass=WorkflowMeta):
             codec = self._codec_of_class()
             for namespace in namespaces_of(self):
                 codec.types.register_namespace(namespace)
-            plan = make_plan(self.workflow_name, configs, codec, state_type)
+            plan = make_plan(self.workflow_name, configs, codec, state_type, self._code_version)
             self._program = Program(plan, bind_steps(functions, self._bind))
         return self._program
 
@@ -560,10 +614,10 @@ def _checked_manager(manager: object) -> ResourceManager | None:
     )
 
 
-def _checked_name(name: object) -> str | None:
-    if name is None or (isinstance(name, str) and name):
-        return name
-    raise WorkflowValidationError(f"workflow_name is {name!r}: give a text, or leave it out")
+def _checked_text(option: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise WorkflowValidationError(f"{option} is {value!r}: give a text, or leave it out")
 
 
 def _checked_runtime(runtime: object) -> BasicRuntime:

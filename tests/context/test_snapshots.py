@@ -17,6 +17,7 @@ from stepwell.errors import (
     EncodingError,
     RunBlocked,
     WorkflowCancelledByUser,
+    WorkflowValidationError,
 )
 from stepwell.events import Event, StartEvent, StopEvent
 
@@ -266,6 +267,33 @@ async def test_after_the_end_a_snapshot_lends_its_state_to_a_new_run(fails: bool
     assert not ctx.is_running
     assert await ctx.store.get("seen") is True
     assert await workflow.run(ctx=ctx) == "done"
+
+
+async def test_a_run_that_was_set_aside_goes_on_from_its_map() -> None:
+    for snapshot in await snapshots_of_a_report():
+        report = Report({})
+        ctx = Context.from_dict(report, {**snapshot, "status": "blocked"})
+        assert ctx.is_running
+        assert await report.run(ctx=ctx) == "x!"
+
+
+@pytest.mark.parametrize("status", ["new", "pending", "quarantined", "failed", "timed_out"])
+async def test_a_run_that_was_not_begun_or_has_ended_does_not_go_on(status: str) -> None:
+    snapshot = (await snapshots_of_a_report())[0]
+    assert not Context.from_dict(Report({}), {**snapshot, "status": status}).is_running
+
+
+async def test_a_map_says_which_version_of_the_code_wrote_it() -> None:
+    fields = Context(Keeping(version="2026-05")).to_dict()
+    assert fields["version"] == "2026-05"
+    assert "version" not in Context(Keeping()).to_dict()
+    Context.from_dict(Keeping(version="2026-06"), fields)
+
+
+@pytest.mark.parametrize("version", ["", 3, b"1"])
+def test_a_version_is_a_text(version: Any) -> None:
+    with pytest.raises(WorkflowValidationError, match=r"version is .*: give a text, or leave it"):
+        Keeping(version=version)
 
 
 async def test_state_carries_over_to_another_workflow() -> None:

@@ -514,7 +514,7 @@ async def test_a_run_that_vanishes_while_it_is_followed_is_reported(runs: Runs) 
         await followed(second)
         runs.redis.delete(runs.keys.run("the-run"), runs.keys.log("the-run"))
         probe.go.set()
-        with pytest.raises(RunNotFound, match=r"the-run is not in the store any more.*Start it"):
+        with pytest.raises(RunNotFound, match=r"the-run is not in the store: .* start it"):
             await first
         with pytest.raises(RunNotFound, match="'the-run' is not there"):
             await second

@@ -15,6 +15,7 @@ import pytest
 from stepwell.errors import LeaseLost, OutcomeUnknown, StoreUnavailable
 from stepwell.redis import RedisCheckpointer
 from stepwell.redis.scripts import script
+from stepwell.storage.records import Lane
 from support.processes import Child
 from support.proxy import Command, Position, Proxy
 from support.runs import Probe, Runs, TwoSteps, interrupt, until
@@ -171,7 +172,8 @@ async def test_a_program_that_ends_gives_its_run_back(runs: Runs, durability: st
     fields = runs.fields("the-run")
     assert (fields["status"], "owner" in fields) == ("running", False)
     partition = runs.keys.partition_of("the-run")
-    assert runs.redis.zscore(runs.keys.due(partition), "the-run") is not None
+    lane = Lane(fields["queue"], fields["workflow"])
+    assert runs.redis.zscore(runs.keys.due(partition, lane), "the-run") is not None
     assert runs.redis.zcard(runs.keys.owners(partition)) == 0
     assert await start(runs, Probe()) == RESULT
 

@@ -479,8 +479,8 @@ async def test_a_lost_reply_does_not_strand_the_run_in_a_session_that_goes_on(
                 await failing.run(run_id="the-run", value=7)
         carry_out = getattr(session.store, verb)
 
-        async def lose_the_reply(*arguments: Any) -> None:
-            await carry_out(*arguments)
+        async def lose_the_reply(*arguments: Any, **options: Any) -> None:
+            await carry_out(*arguments, **options)
             raise OutcomeUnknown("the reply was lost")
 
         workflow = TwoSteps(checkpointer=checkpointer)

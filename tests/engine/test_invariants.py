@@ -338,6 +338,18 @@ def standing_in_a_wait_that_is_over(state: RunState) -> None:
     suspended(state).progress.waiters["w"].expired = True
 
 
+@breaks(Laws.only_the_end_of_time_ends_a_sleep)
+def a_sleep_that_an_event_ended(state: RunState) -> None:
+    working(state).progress.waiters["s"] = Waiter(None, None, None, 1.0, answer=A())
+
+
+@breaks(Laws.only_the_end_of_time_ends_a_sleep)
+def a_sleep_without_end(state: RunState) -> None:
+    work = working(state)
+    work.progress.waiters["s"] = Waiter(None, None)
+    open_wait(state, work, "s")
+
+
 @breaks(Laws.held_work_can_go_on)
 def woken_without_an_answer(state: RunState) -> None:
     work = suspended(state)

@@ -380,4 +380,10 @@ def test_any_fields_load_or_are_refused(fields: dict[str, str]) -> None:
         loaded = dict(ledger.load(fields, CODEC.decode))
     except DecodingError:
         return
-    assert ledger.draft(Writes(assigned=set(loaded)), loaded, ()).patch == {}
+    if all(_is_our_text(text) for text in fields.values()):
+        assert ledger.draft(Writes(assigned=set(loaded)), loaded, ()).patch == {}
+
+
+def _is_our_text(text: str) -> bool:
+    """Somebody else may write the same value in other words: 0E0 is 0.0."""
+    return CODEC.encode(CODEC.decode(text, ""), "") == text

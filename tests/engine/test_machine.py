@@ -242,6 +242,14 @@ class Machine(RuleBasedStateMachine):
             due = None if deadline is None else self.now + deadline
             self.do(self.run.waits(work, Reply, name, deadline=due))
 
+    @precondition(lambda self: self.run.running("waits"))
+    @rule(seconds=st.sampled_from([1.0, 4.0]))
+    def sleeps(self, seconds: float) -> None:
+        work = self.run.running("waits")[0]
+        waiter = work.progress.waiters.get("s")
+        if waiter is None or waiter.is_open:
+            self.do(self.run.sleeps(work, self.now + seconds, now=self.now))
+
     @precondition(lambda self: self.run.suspended("waits"))
     @rule(pick=picks, how=st.sampled_from(["drop", "suspend", "return", "fail", "again"]))
     def a_waiting_step_goes_on(self, pick: int, how: str) -> None:
@@ -287,6 +295,13 @@ class Machine(RuleBasedStateMachine):
         self.do(self.run.crash(self.now))
 
     @rule()
+    def is_given_back_in_peace(self) -> None:
+        attempts = {work.id: work.attempt for work in self.run.state.works()}
+        self.forget()
+        self.do(self.run.crash(self.now, interrupted=False))
+        assert attempts == {work.id: work.attempt for work in self.run.state.works()}
+
+    @rule()
     def is_cancelled_and_resumed(self) -> None:
         self.forget()
         self.run.tick(CancelAsked())
@@ -309,6 +324,7 @@ class Machine(RuleBasedStateMachine):
             for work in list(self.run.delayed("tries")):
                 self.do(self.run.retries(work))
             self.give_replies()
+            self.end_sleeps()
         assert not self.work_left()
         assert not self.run.state.streams
         self.check_that_all_was_handled_once()
@@ -321,6 +337,11 @@ class Machine(RuleBasedStateMachine):
         if self.run.suspended("waits"):
             self.came += 1
             self.do(self.run.receives(Reply(n=self.came)))
+
+    def end_sleeps(self) -> None:
+        for work in self.run.suspended("waits"):
+            if "s" in work.progress.waiters:
+                self.do(self.run.expires(work, "s"))
 
     def check_that_all_was_handled_once(self) -> None:
         parts = {part.id for parts in self.run.state.parts.values() for part in parts.works()}

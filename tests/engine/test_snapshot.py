@@ -233,6 +233,23 @@ def fired_of_another_kind(fields: dict[str, str]) -> str:
 
 
 @damage
+def a_sleep_without_end(fields: dict[str, str]) -> str:
+    work = only("work:").removeprefix("work:")
+    record = '{"for":null,"deadline":null,"expired":false}'
+    return put(fields, f"wait:{work}:s", record)
+
+
+@damage
+def time_left_without_a_number(fields: dict[str, str]) -> str:
+    return put(fields, "timer:run", '{"left":"long","at":null}')
+
+
+@damage
+def time_left_of_nothing(fields: dict[str, str]) -> str:
+    return put(fields, "timer:run", '{"at":5}')
+
+
+@damage
 def sent_by_nobody(fields: dict[str, str]) -> str:
     return put(fields, "sent:777:0", '"d"')
 

@@ -5,6 +5,7 @@ def test_an_owner_that_died_without_runs_is_forgotten(lab: Lab) -> None:
     with lab.subscribed(lab.channel("ann")):
         lab.run(lab.appear("ann", lease_ms=-1))
     lab.redis.hset(lab.absent_key, "ann", "s:1")
+    lab.redis.sadd(lab.mail_key("ann"), "d1~1")
     assert lab.run(lab.bury("ann")) == ["OK"]
     assert lab.names() == set()
 

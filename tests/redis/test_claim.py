@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from support.lab import FIELDS, RUN, Lab
+from stepwell.storage.records import Lane
+from support.lab import FIELDS, HOUR_MS, LANE, RUN, Lab
 
 
 @pytest.fixture(autouse=True)
@@ -37,15 +38,29 @@ def test_a_former_owner_without_runs_is_forgotten(lab: Lab) -> None:
     lab.run(lab.appear("ann", lease_ms=-1))
     lab.redis.hset(lab.seen_key, "ann", "s")
     lab.redis.hset(lab.absent_key, "ann", "s:1")
+    lab.redis.sadd(lab.mail_key("ann"), RUN)
     lab.run(lab.claim(owner="bob", was="ann"))
-    assert not lab.redis.exists(lab.owners_key, lab.seen_key, lab.absent_key)
+    assert lab.redis.zrange(lab.owners_key, 0, -1) == ["bob"]
+    assert not lab.redis.exists(lab.seen_key, lab.absent_key, lab.mail_key("ann"))
 
 
 def test_a_former_owner_with_another_run_stays_listed(lab: Lab) -> None:
     lab.run(lab.appear("ann", lease_ms=-1))
     lab.redis.sadd(lab.owned("ann"), "d1~2")
     lab.run(lab.claim(owner="bob", was="ann"))
-    assert lab.redis.zrange(lab.owners_key, 0, -1) == ["ann"]
+    assert set(lab.redis.zrange(lab.owners_key, 0, -1)) == {"ann", "bob"}
+
+
+def test_a_claimer_that_nobody_knows_is_listed_without_a_lease(lab: Lab) -> None:
+    lab.run(lab.claim(owner="bob", was="ann"))
+    assert lab.redis.zscore(lab.owners_key, "bob") <= lab.now_ms()
+
+
+def test_a_claimer_with_a_lease_keeps_it(lab: Lab) -> None:
+    lab.run(lab.appear("bob"))
+    ends_at = lab.redis.zscore(lab.owners_key, "bob")
+    lab.run(lab.claim(owner="bob", was="ann"))
+    assert lab.redis.zscore(lab.owners_key, "bob") == ends_at
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled", "timed_out"])
@@ -57,6 +72,7 @@ def test_a_run_that_ended_badly_runs_again_for_good(lab: Lab, status: str) -> No
     assert fields["status"] == "running"
     assert "ended_at" not in fields
     assert all(lab.redis.ttl(name) == -1 for name in lab.names())
+    assert not lab.redis.exists(lab.ended_key)
 
 
 def test_a_released_run_is_not_due_any_more(lab: Lab) -> None:
@@ -112,6 +128,81 @@ def test_a_completed_run_is_not_claimed(lab: Lab) -> None:
     before = lab.contents()
     assert lab.run(lab.claim(was="")) == ["TERMINAL"]
     assert lab.contents() == before
+
+
+def test_claims_are_counted_until_the_run_ends(lab: Lab) -> None:
+    assert lab.run(lab.claim(owner="bob", was="ann", nonce="n2"))[4] == "2"
+    assert lab.run(lab.claim(owner="ann", was="bob", nonce="n3"))[4] == "3"
+    assert lab.fields()["claims"] == "3"
+    lab.run(lab.finish("failed", fence="3:n3", owner="ann"))
+    assert lab.run(lab.claim(owner="bob", was="", nonce="n4"))[4] == "1"
+
+
+def test_sent_twice_it_tells_twice_that_the_run_was_parked(lab: Lab) -> None:
+    lab.run(lab.release(parked=True))
+    assert [lab.run(lab.claim())[4:6] for _ in range(2)] == [["1", "0"], ["1", "0"]]
+    lab.run(lab.release(fence="2:n2", owner="bob"))
+    assert lab.run(lab.claim(nonce="n3"))[4:6] == ["1", ""]
+
+
+def test_messages_come_with_it(lab: Lab) -> None:
+    lab.run(lab.deliver("hello", "k1"))
+    assert lab.run(lab.claim(was="ann"))[6] == ["1 hello"]
+
+
+@pytest.mark.parametrize(("waiting", "told"), [(100, 100), (101, 100), (1000, 100)])
+def test_only_the_first_hundred_messages_come_with_it(lab: Lab, waiting: int, told: int) -> None:
+    lab.redis.rpush(lab.inbox_key, *(f"{number} hello" for number in range(1, waiting + 1)))
+    messages = lab.run(lab.claim(was="ann"))[6]
+    assert messages == [f"{number} hello" for number in range(1, told + 1)]
+
+
+@pytest.mark.parametrize(("fields", "size"), [(300, 5000), (20, 100_000), (5001, 1)])
+def test_of_a_large_run_only_what_the_caller_must_know_is_told(
+    lab: Lab, fields: int, size: int
+) -> None:
+    many = {f"state:{number}": "x" * size for number in range(fields)}
+    lab.redis.hset(lab.run_key, mapping=many)
+    lab.redis.hset(lab.run_key, "status", "pending")
+    told = {"status": "pending", "queue": "default", "staged": ""}
+    assert context(lab.run(lab.claim(was="ann"))) == told
+    assert context(lab.run(lab.claim(was="ann"))) == told
+
+
+def test_the_lane_in_which_it_waits_is_told(lab: Lab) -> None:
+    lab.run(lab.release())
+    before = lab.contents()
+    elsewhere = Lane("vip", "Letters")
+    assert lab.run(lab.claim(lane=elsewhere)) == ["LANE", *LANE]
+    assert lab.contents() == before
+
+
+def test_what_is_not_due_yet_is_not_claimed_as_due(lab: Lab) -> None:
+    lab.run(lab.release(due_at=lab.now_ms() + HOUR_MS))
+    before = lab.contents()
+    assert lab.run(lab.claim(due=True)) == ["EARLY"]
+    assert lab.contents() == before
+    assert lab.run(lab.claim())[0] == "OK"
+
+
+@pytest.mark.parametrize("what", ["gone", "owned", "ended", "in another lane"])
+def test_what_is_due_and_should_not_be_waits_no_longer(lab: Lab, what: str) -> None:
+    if what == "gone":
+        lab.redis.delete(lab.run_key)
+    elif what == "ended":
+        lab.run(lab.finish("failed"))
+    elif what == "in another lane":
+        lab.run(lab.release(due_at=""))
+        lab.redis.hset(lab.run_key, "queue", "vip")
+    lab.redis.zadd(lab.due_key, {RUN: 1})
+    assert lab.run(lab.claim(due=True))[0] in ("GONE", "CHANGED", "TERMINAL", "LANE")
+    assert not lab.redis.exists(lab.due_key)
+
+
+def test_a_blocked_run_is_not_blocked_any_more(lab: Lab) -> None:
+    lab.run(lab.block())
+    assert lab.run(lab.claim())[0] == "OK"
+    assert not lab.redis.exists(lab.blocked_key)
 
 
 def test_a_deleted_run_is_not_made_again(lab: Lab) -> None:

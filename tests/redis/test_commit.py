@@ -55,6 +55,33 @@ def test_sent_again_after_the_run_was_taken_over_it_still_happened(lab: Lab) -> 
     assert lab.run(lab.commit()) == ["DUP"]
 
 
+def test_sent_again_it_is_written_again_so_that_a_replica_can_be_waited_for(lab: Lab) -> None:
+    lab.run(lab.commit())
+    offset = lab.written()
+    assert lab.run(lab.commit()) == ["DUP"]
+    assert lab.written() > offset
+
+
+def test_messages_up_to_the_last_it_took_are_dropped(lab: Lab) -> None:
+    for key in ("k1", "k2", "k3"):
+        lab.run(lab.deliver(key, key))
+    lab.run(lab.commit(seq=2, cid="c2", taken=1))
+    assert lab.redis.lrange(lab.inbox_key, 0, -1) == ["2 k2", "3 k3"]
+    lab.run(lab.commit(seq=3, cid="c3", taken=1))
+    assert lab.redis.lrange(lab.inbox_key, 0, -1) == ["2 k2", "3 k3"]
+    lab.run(lab.commit(seq=4, cid="c4", taken=7))
+    assert not lab.redis.exists(lab.inbox_key)
+    lab.run(lab.commit(seq=5, cid="c5", taken=8))
+    assert lab.run(lab.deliver("k4", "k4")) == ["OK", "4"]
+
+
+def test_progress_forgives_all_claims(lab: Lab) -> None:
+    lab.run(lab.commit(seq=2, cid="c2"))
+    assert lab.fields()["claims"] == "1"
+    lab.run(lab.commit(seq=3, cid="c3", progress=True))
+    assert lab.fields()["claims"] == "0"
+
+
 def test_after_a_claim_the_former_owner_is_refused(lab: Lab) -> None:
     lab.run(lab.claim(owner="bob", was="ann", nonce="n2"))
     before = lab.contents()
@@ -99,4 +126,4 @@ def test_books_that_make_no_sense_are_named(lab: Lab, field: str, text: str) -> 
 
 
 def test_a_key_of_another_type_changes_nothing(lab: Lab) -> None:
-    lab.assert_types_checked(lab.commit(patch={"state:a": "1"}))
+    lab.assert_types_checked(lab.commit(patch={"state:a": "1"}, taken=1))

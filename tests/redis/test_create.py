@@ -16,6 +16,9 @@ def test_a_created_run_has_its_fields_and_the_books_beside_them(lab: Lab) -> Non
         "digest": "d1",
         "seq": "1",
         "cid": "n1",
+        "queue": "default",
+        "tags": "{}",
+        "claims": "1",
     }
 
 
@@ -23,6 +26,28 @@ def test_it_is_its_owners_and_found_by_its_input(lab: Lab) -> None:
     lab.run(lab.create(owner="ann"))
     assert lab.redis.smembers(lab.owned("ann")) == {RUN}
     assert lab.redis.zrange(lab.same_key, 0, -1) == [RUN]
+    created_at = int(lab.fields()["created_at"])
+    assert lab.redis.zrange(lab.runs_key, 0, -1, withscores=True) == [(RUN, created_at)]
+
+
+def test_a_creator_that_nobody_knows_is_listed_without_a_lease(lab: Lab) -> None:
+    lab.run(lab.create(owner="ann"))
+    assert lab.redis.zscore(lab.owners_key, "ann") == int(lab.fields()["created_at"])
+
+
+def test_a_creator_with_a_lease_keeps_it(lab: Lab) -> None:
+    lab.run(lab.appear("ann"))
+    ends_at = lab.redis.zscore(lab.owners_key, "ann")
+    lab.run(lab.create(owner="ann"))
+    assert lab.redis.zscore(lab.owners_key, "ann") == ends_at
+
+
+def test_what_an_earlier_run_of_the_name_left_is_not_its_own(lab: Lab) -> None:
+    lab.redis.rpush(lab.inbox_key, "1 hello")
+    lab.redis.zadd(lab.sent_key, {"k1": 1})
+    lab.redis.zadd(lab.ended_key, {RUN: 1})
+    lab.run(lab.create())
+    assert not lab.redis.exists(lab.inbox_key, lab.sent_key, lab.ended_key)
 
 
 def test_the_index_of_an_older_failure_lives_on(lab: Lab) -> None:

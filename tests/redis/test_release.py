@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from support.lab import RUN, Lab
+from stepwell.storage.records import Lane
+from support.lab import HOUR_MS, LANE, RUN, Lab
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +17,42 @@ def test_a_released_run_has_no_owner_and_is_due_at_once(lab: Lab) -> None:
     assert "owner" not in lab.fields()
     assert not lab.redis.exists(lab.owned("ann"))
     assert started <= lab.redis.zscore(lab.due_key, RUN) <= lab.now_ms()
+
+
+def test_it_is_due_later_if_it_says_so_and_never_in_the_past(lab: Lab) -> None:
+    later = lab.now_ms() + HOUR_MS
+    lab.run(lab.release(due_at=later))
+    assert lab.redis.zscore(lab.due_key, RUN) == later
+
+
+def test_it_is_not_due_at_all_if_only_a_message_can_move_it(lab: Lab) -> None:
+    lab.run(lab.release(due_at="", parked=True))
+    assert not lab.redis.exists(lab.due_key)
+    assert lab.fields()["parked"] == "1"
+
+
+def test_with_messages_it_is_due_at_once(lab: Lab) -> None:
+    lab.run(lab.deliver())
+    lab.run(lab.release(due_at=""))
+    assert lab.redis.zscore(lab.due_key, RUN) <= lab.now_ms()
+
+
+def test_whoever_looks_for_work_hears_of_it(lab: Lab) -> None:
+    with lab.subscribed(lab.due_channel) as message:
+        lab.run(lab.release())
+        assert message() == "default:Letters"
+
+
+def test_the_claim_is_not_counted(lab: Lab) -> None:
+    lab.run(lab.release())
+    assert lab.fields()["claims"] == "0"
+
+
+def test_a_run_that_is_elsewhere_than_the_caller_thinks_is_not_touched(lab: Lab) -> None:
+    before = lab.contents()
+    assert lab.run(lab.release(owner="bob")) == ["CHANGED", "ann", *LANE]
+    assert lab.run(lab.release(lane=Lane("vip", "Letters"))) == ["CHANGED", "ann", *LANE]
+    assert lab.contents() == before
 
 
 def test_its_former_owner_may_not_commit(lab: Lab) -> None:

@@ -12,10 +12,14 @@ import fakeredis
 import pytest
 import redis
 import redis.asyncio
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import SSLConnection
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.sentinel import Sentinel
 
+from stepwell.redis.doors import Seeds, Sentinels
+from stepwell.redis.server import Server
+from stepwell.redis.slots import Node
 from stepwell.redis.source import Source
 from stepwell.redis.store import RedisStore
 from stepwell.redis.wire import Stats
@@ -103,6 +107,13 @@ async def test_an_embedded_server_is_started(namespace: str, tmp_path: Path) -> 
         ("rediss://:secret@example.org", "rediss://example.org:6379/0"),
         ("unix://user:secret@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
         ("redis://example.org?username=user&password=secret", "redis://example.org:6379/0"),
+        ("redis+cluster://:secret@a:7000,b,[::1]:7001", "redis+cluster://a:7000,b:6379,[::1]:7001"),
+        ("rediss+cluster://a", "rediss+cluster://a:6379"),
+        ("redis+sentinel://u:secret@a:1,b/main", "redis+sentinel://a:1,b:26379/main/0"),
+        (
+            "rediss+sentinel://a/main/2?sentinel_password=secret",
+            "rediss+sentinel://a:26379/main/2",
+        ),
     ],
 )
 def test_an_address_for_messages_has_no_user_and_no_password(url: str, address: str) -> None:
@@ -116,8 +127,9 @@ def test_tls_settings_are_those_of_the_client(client: Any) -> None:
     source = Source.of(
         client(host="example.org", ssl=True, ssl_ca_certs="/ca.pem", ssl_check_hostname=True)
     )
-    assert source.connection_class is SSLConnection
-    assert source.settings["ssl_ca_certs"] == "/ca.pem"
+    assert isinstance(source.door, Server)
+    assert source.door.connection_class is SSLConnection
+    assert source.door.settings["ssl_ca_certs"] == "/ca.pem"
     assert source.address.startswith("rediss://")
 
 
@@ -141,15 +153,57 @@ def test_a_fake_server_lives_in_one_process_only_and_is_refused(client: Callable
 
 
 @pytest.mark.parametrize("sentinel", [Sentinel, AsyncSentinel])
-def test_a_client_made_by_sentinel_is_refused_for_now(sentinel: Any) -> None:
-    with pytest.raises(TypeError, match="Sentinel can't be used yet"):
-        Source.of(sentinel([("localhost", 1)]).master_for("main"))
+def test_settings_of_a_client_made_by_sentinel_are_taken_apart(sentinel: Any) -> None:
+    places = [("one.example.org", 26379), ("two.example.org", 26380)]
+    made = sentinel(
+        places, sentinel_kwargs={"password": "theirs"}, password=PASSWORD, db=3, ssl=True
+    ).master_for("main")
+    source = Source.of(made)
+    assert source.address == (
+        "rediss+sentinel://one.example.org:26379,two.example.org:26380/main/3"
+    )
+    assert isinstance(source.door, Sentinels)
+    assert source.door.master.connection_class is SSLConnection
+    assert source.door.master.settings["password"] == PASSWORD
+    assert [one.settings["password"] for one in source.door.sentinels] == ["theirs", "theirs"]
+    assert PASSWORD not in repr(source)
 
 
-def test_a_cluster_client_is_refused_for_now() -> None:
-    client = redis.asyncio.RedisCluster(host="localhost")
-    with pytest.raises(TypeError, match="RedisCluster client can't be used yet"):
-        Source.of(client)  # pyright: ignore[reportArgumentType] - which is what is tested
+@pytest.mark.parametrize("sentinel", [Sentinel, AsyncSentinel])
+def test_a_client_that_reads_from_replicas_is_refused(sentinel: Any) -> None:
+    with pytest.raises(TypeError, match="pass one made by master_for"):
+        Source.of(sentinel([("localhost", 1)]).slave_for("main"))
+
+
+def test_settings_of_a_cluster_client_are_taken() -> None:
+    def remapped(place: tuple[str, int]) -> tuple[str, int]:
+        return "outside", place[1] + 1
+
+    nodes = [ClusterNode("one", 7000), ClusterNode("two", 7001)]
+    client = redis.asyncio.RedisCluster(
+        startup_nodes=nodes, password=PASSWORD, ssl=True, address_remap=remapped
+    )
+    source = Source.of(client)
+    assert source.address == "rediss+cluster://one:7000,two:7001"
+    assert isinstance(source.door, Seeds)
+    node = source.door.at(Node("inside", 7002))
+    assert node.connection_class is SSLConnection
+    assert node.settings["password"] == PASSWORD
+    assert node.node == ("outside", 7003)
+    assert PASSWORD not in repr(source)
+
+
+def test_user_and_password_of_sentinels_are_their_own() -> None:
+    door = Source.of(
+        "rediss+sentinel://u:master@a/main/2?sentinel_username=s&sentinel_password=theirs"
+        "&ssl_ca_certs=/ca.pem"
+    ).door
+    assert isinstance(door, Sentinels)
+    master, sentinel = door.master.settings, door.sentinels[0].settings
+    assert (master["username"], master["password"], master["db"]) == ("u", "master", 2)
+    assert (sentinel["username"], sentinel["password"]) == ("s", "theirs")
+    assert sentinel["ssl_ca_certs"] == master["ssl_ca_certs"] == "/ca.pem"
+    assert door.sentinels[0].connection_class is SSLConnection
 
 
 def test_a_synchronous_connect_hook_is_refused() -> None:
@@ -171,6 +225,13 @@ def test_what_is_no_client_is_refused() -> None:
         ("redis://:secret@localhost?bd=3", "no option bd"),
         ("redis://:secret@localhost:many", "many|[Pp]ort"),
         ("embedded://host/x?y", "no embedded server"),
+        ("redis+nothing://:secret@localhost", r"the scheme 'redis\+nothing'"),
+        ("unix+cluster://:secret@localhost", r"the scheme 'unix\+cluster'"),
+        ("redis+cluster://:secret@a:1,b:many", "many|[Pp]ort"),
+        ("redis+cluster://:secret@a/zero", "database 'zero'"),
+        ("redis+sentinel://:secret@a:1,b:2", "names no service for the sentinels at a:1,b:2"),
+        ("redis+sentinel://:secret@a/main/zero", "database 'zero'"),
+        ("redis+sentinel://:secret@a/main?sentinel_host=x", "no option sentinel_host"),
     ],
 )
 def test_a_url_that_means_nothing_is_refused_without_its_password(url: str, complaint: str) -> None:

@@ -18,6 +18,7 @@ from stepwell.errors import (
     OutcomeUnknown,
     RunCorrupt,
     RunNotFound,
+    StoreError,
     StoreRefused,
     StoreUnavailable,
 )
@@ -26,11 +27,23 @@ from stepwell.redis.source import Source
 from stepwell.redis.store import RedisStore
 from stepwell.redis.wire import Stats
 from stepwell.storage.protocol import RunStore
-from stepwell.storage.records import Commit, NewRun, Presence
+from stepwell.storage.records import Commit, Message, NewRun, Presence
 from support.processes import Child
 from support.proxy import Command, Position, Proxy
 from support.servers import RedisServer
-from support.verbs import FIELDS, RUN, commit, create, end, presence_after_looks
+from support.verbs import (
+    FIELDS,
+    LANE,
+    PENDING,
+    RUN,
+    commit,
+    create,
+    deliver,
+    end,
+    enqueue,
+    presence_after_looks,
+    release,
+)
 
 LAYOUT = Path(__file__).parents[2] / "docs" / "redis-layout.md"
 
@@ -93,6 +106,12 @@ async def until_subscribed(client: Any, channel: str) -> None:
         await asyncio.sleep(0)
 
 
+def lasting(client: Any, keys: Keys) -> set[str]:
+    """The keys of a namespace that have no time to live."""
+    names = client.keys(f"{keys.meta[: -len('}:meta')]}*".replace("{", "\\{"))
+    return {name for name in names if client.ttl(name) < 0}
+
+
 # The life of a run
 
 
@@ -101,13 +120,31 @@ async def test_when_a_run_ended_nothing_is_left_without_a_time_to_live(
 ) -> None:
     await store.appear("ann", store.partition_of(RUN))
     await store.commit(end(await create(store), 2, "failed"))
-    claim = await store.claim(RUN, "ann", "")
+    claim = await store.claim(RUN, "ann", "", LANE)
     assert claim is not None
     await store.commit(end(claim, 3, "completed"))
     await store.disappear("ann")
-    left = set(client.keys(f"{keys.meta[: -len('}:meta')]}*".replace("{", "\\{")))
-    assert left == {keys.meta, keys.run(RUN), keys.log(RUN)}
-    assert all(client.ttl(name) > 0 for name in left - {keys.meta})
+    here = store.partition_of(RUN)
+    assert lasting(client, keys) == {keys.meta, keys.runs(here), keys.ended(here)}
+
+
+async def test_when_all_ended_and_all_left_no_key_is_without_an_owner_or_a_time_to_live(
+    store: RedisStore, keys: Keys, client: Any
+) -> None:
+    """But for what a sweep forgets: names of runs when they expire, the dead after a minute."""
+    here = store.partition_of(RUN)
+    await live_all(store)
+    indexes = {keys.runs(here), keys.ended(here)}
+    the_dead = {keys.owners(here), keys.mail(here, "bob")}
+    assert lasting(client, keys) == {keys.meta, *indexes, *the_dead}
+    runs = client.zrange(keys.runs(here), 0, -1)
+    assert len(runs) == 4
+    assert set(runs) == set(client.zrange(keys.ended(here), 0, -1))
+    assert all(client.ttl(keys.run(run)) > 0 for run in runs)
+    client.zadd(keys.owners(here), {"bob": 1})
+    client.zadd(keys.ended(here), dict.fromkeys(runs, 1))
+    await store.sweep(here)
+    assert lasting(client, keys) == {keys.meta}
 
 
 # Ids, sizes, encodings
@@ -135,7 +172,7 @@ async def test_a_run_that_can_not_be_read_is_not_kept_by_its_claimer(
     await create(store)
     client.hset(keys.run(RUN), "state:a", b"\xff")
     with pytest.raises(RunCorrupt, match="'state:a' is not UTF-8"):
-        await store.claim(RUN, "bob", "ann")
+        await store.claim(RUN, "bob", "ann", LANE)
     assert not client.hexists(keys.run(RUN), "owner")
 
 
@@ -148,7 +185,10 @@ async def test_a_run_that_lost_a_field_is_told_so_by_a_look(
         await store.peek(RUN)
 
 
-@pytest.mark.parametrize("verb", ["peek", "read", "same_input", "claim", "commit", "create"])
+@pytest.mark.parametrize(
+    "verb",
+    ["peek", "read", "same_input", "claim", "commit", "create", "enqueue", "deliver", "release"],
+)
 async def test_a_key_of_another_type_is_named_with_a_remedy(
     store: RedisStore, keys: Keys, client: Any, verb: str
 ) -> None:
@@ -160,9 +200,12 @@ async def test_a_key_of_another_type_is_named_with_a_remedy(
         "peek": lambda: store.peek(RUN),
         "read": lambda: store.read(RUN),
         "same_input": lambda: store.same_input("d1"),
-        "claim": lambda: store.claim(RUN, "bob", "ann"),
+        "claim": lambda: store.claim(RUN, "bob", "ann", LANE),
         "commit": lambda: store.commit(commit(claim, 2)),
         "create": lambda: create(store),
+        "enqueue": lambda: enqueue(store),
+        "deliver": lambda: deliver(store, "a"),
+        "release": lambda: release(store, claim),
     }
     with pytest.raises(RunCorrupt, match=re.escape(key)) as caught:
         await calls[verb]()
@@ -181,7 +224,7 @@ async def test_a_run_that_was_deleted_is_told_so_and_not_made_again(
     with pytest.raises(RunNotFound, match=RUN):
         await store.commit(end(claim, 2, "completed"))
     with pytest.raises(RunNotFound, match=RUN):
-        await store.release(RUN, claim.token)
+        await release(store, claim)
     assert await store.read(RUN) is None
 
 
@@ -208,7 +251,7 @@ async def test_a_dead_process_is_known_to_be_gone_long_before_its_lease_ends(
         owner.kill()
         await owner.exit()
         assert await presence_after_looks(store, "ann") is Presence.GONE
-        assert await store.claim(RUN, "bob", "ann") is not None
+        assert await store.claim(RUN, "bob", "ann", LANE) is not None
 
 
 async def test_killing_all_subscribers_takes_no_run_from_a_living_owner(
@@ -224,7 +267,7 @@ async def test_killing_all_subscribers_takes_no_run_from_a_living_owner(
                 assert cast("Any", client).client_kill_filter(_type="pubsub") == 1
                 assert await presence_after_looks(other, "ann") is Presence.PRESENT
                 await until_subscribed(client, channel)
-        assert await other.claim(RUN, "bob", "ann") is None
+        assert await other.claim(RUN, "bob", "ann", LANE) is None
 
 
 async def test_an_owner_survives_a_restart_of_the_server(
@@ -237,7 +280,7 @@ async def test_an_owner_survives_a_restart_of_the_server(
         await asyncio.to_thread(server.restart)
         assert await presence_after_looks(other, "ann") is Presence.PRESENT
         await store.renew("ann")
-        assert await other.claim(RUN, "bob", "ann") is None
+        assert await other.claim(RUN, "bob", "ann", LANE) is None
 
 
 async def test_an_owner_whose_lease_is_over_is_gone(
@@ -248,34 +291,69 @@ async def test_an_owner_whose_lease_is_over_is_gone(
         await create(store)
         while await store.presence("ann", RUN) is not Presence.GONE:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
-    assert await store.claim(RUN, "bob", "ann") is not None
+    assert await store.claim(RUN, "bob", "ann", LANE) is not None
 
 
 # Faults
 
 
 async def live(store: RunStore) -> None:
-    """One life with every verb that writes; the run ends as it should."""
+    """One life with every verb that writes to a run; the run ends as it should."""
     partition = store.partition_of(RUN)
     await store.appear("ann", partition)
-    claim = await create(store, count="0")
+    await enqueue(store, count="0")
+    claim = await store.claim(RUN, "ann", "", LANE, due=True)
+    assert claim is not None
+    await store.deliver(Message(RUN, "a", "a"))  # a second try finds that it is there
+    assert list(await store.mail("ann", partition)) == [RUN]
     await store.commit(commit(claim, 2, count="1"))
-    await store.renew("ann")
-    await store.release(RUN, claim.token)
-    claim = await store.claim(RUN, "ann", "")
+    assert not (await store.renew("ann")).lapsed
+    await release(store, claim, due_at=None, parked=True)
+    await store.deliver(Message(RUN, "b", "b"))
+    claim = await store.claim(RUN, "ann", "", LANE, due=True)
+    assert claim is not None
+    assert [text for _, text in claim.inbox] == ["a", "b"]
+    await store.block(claim, "print-1", "{}")
+    assert await store.unblock(partition, LANE, "print-2") in (0, 1)  # a second try finds none
+    claim = await store.claim(RUN, "ann", "", LANE, due=True)
     assert claim is not None
     await store.commit(end(claim, 3, "failed"))
-    claim = await store.claim(RUN, "ann", "")
+    claim = await store.claim(RUN, "ann", "", LANE)
     assert claim is not None
-    assert claim.fields["status"] == "failed"
-    await store.commit(commit(claim, 4, count="2"))
+    assert (claim.fields["status"], claim.claims) == ("failed", 1)
+    await store.commit(Commit(RUN, claim.token, 4, "c4", {"count": "2"}, (), taken=2))
     await store.commit(end(claim, 5, "completed"))
+    await store.sweep(partition)
     await store.disappear("ann")
 
 
+async def live_all(store: RunStore) -> None:
+    """Lives of several ends: one completes, one fails with mail unread, one goes with its owner."""
+    partition = store.partition_of(RUN)
+    await live(store)
+    await store.appear("bob", partition)
+    for number, status in enumerate(["failed", "cancelled"], 2):
+        claim = await create(store, "bob", f"d1~{number}")
+        await deliver(store, "a", run_id=claim.run_id)
+        await store.commit(end(claim, 2, status))
+    await create(store, "bob", "d1~4")
+    await store.disappear("bob")
+    assert (await store.sweep(partition)).orphaned == 1
+    await store.appear("ann", partition)
+    (found, *_), _ = await store.due(partition, [LANE], 10)
+    claim = await store.claim(found[0], "ann", "", LANE, due=True)
+    assert claim is not None
+    await store.commit(end(claim, 2, "completed"))
+    assert await store.enqueue(NewRun("d1~5", "d1", "", PENDING), 3600)
+    await store.delete("d1~5")
+    await store.disappear("ann")
+    await store.disappear("bob")
+
+
 HISTORY = [
-    (1, "(created)", 1), (2, "step", 2), (2, "(released)", 1), (2, "(claimed)", 2),
-    (3, "(claimed)", 3), (4, "step", 4),
+    (1, "(enqueued)", 1), (1, "(claimed)", 2), (2, "step", 2), (2, "(parked)", 2),
+    (2, "(claimed)", 3), (2, "(blocked)", 3), (2, "(claimed)", 4), (3, "(unread)", 4),
+    (3, "(claimed)", 5),
 ]  # fmt: skip
 
 
@@ -303,6 +381,53 @@ async def test_wherever_the_connection_breaks_all_happens_once(
             check_life(client, Keys(f"{namespace}.{k}", 4))
         async with opened(proxy.url, namespace) as store:  # all connections made by now are closed
             await live(store)
+
+
+LARGE: dict[str, str | None] = {f"work:{n}": str(n) for n in range(6000)}
+
+
+@pytest.mark.parametrize("position", ["before", "after"])
+async def test_wherever_the_connection_breaks_a_large_commit_happens_once(
+    redis_server: RedisServer, namespace: str, position: Position
+) -> None:
+    async def write(proxy: Proxy, name: str) -> None:
+        async with opened(proxy.url, name) as store:
+            claim = await create(store)
+            await store.commit(commit(claim, 2, **LARGE))
+            await store.commit(end(claim, 3, "failed"))
+            assert await store.read(RUN) == {**FIELDS, **LARGE, "status": "failed"}
+
+    with Proxy(redis_server.socket_path) as proxy:
+        await write(proxy, f"{namespace}.whole")
+        commands = len(proxy.commands)
+        for k in range(0, commands, 3):
+            proxy.on_command = cut_at(len(proxy.commands) + k, position)
+            await write(proxy, f"{namespace}.{k}")
+
+
+async def test_whoever_comes_across_a_large_commit_of_a_process_that_died_goes_on_with_it(
+    redis_server: RedisServer, store: RedisStore, namespace: str
+) -> None:
+    def cut_when_settling(command: Command, position: Position) -> bool:
+        return b"c2" in command.words and b"0" in command.words[-2:] and position == "before"
+
+    async def die_settling(run_id: str) -> None:
+        with Proxy(redis_server.socket_path) as proxy:
+            async with opened(proxy.url, namespace, lease=0.3) as theirs:
+                claim = await create(theirs, run_id=run_id)
+                proxy.on_command = cut_when_settling
+                with pytest.raises(StoreError, match=f"settling a commit of run {run_id}"):
+                    await theirs.commit(commit(claim, 2, status="odd", **LARGE))
+
+    for number in range(3):
+        await die_settling(f"d1~{number}")
+    whole = {**FIELDS, **LARGE}
+    assert await store.read("d1~0") == whole | {"status": "odd"}
+    claimed = await store.claim("d1~1", "bob", "ann", LANE)
+    assert claimed is not None
+    assert claimed.fields == whole | {"status": "odd"}
+    wait = ("work:5999", "5999")
+    assert await store.deliver(Message("d1~2", "a", "a", open_wait=wait))
 
 
 def cut_at(index: int, position: Position) -> Hook:
@@ -439,6 +564,11 @@ async def test_a_user_needs_no_more_permissions_than_the_documentation_lists(
             await other.peek(RUN)
             await other.presence("ann", RUN)
             await other.read(RUN)
+            await other.inbox(RUN, 0)
+            await other.runs(10)
+            await other.due(0, [LANE], 10)
+            await other.delete(RUN)
+            await live_all(other)
 
 
 async def test_a_missing_permission_is_named_when_the_store_is_opened(
@@ -480,7 +610,7 @@ async def test_a_namespace_with_another_number_of_partitions_is_refused(
 
 @pytest.mark.parametrize(
     ("version", "mode", "complaint"),
-    [("6.2.14", "standalone", "version 6.2.14.*7.0"), ("8.0.0", "cluster", "cluster mode")],
+    [("6.2.14", "standalone", "version 6.2.14.*7.0")],
 )
 async def test_a_server_that_will_not_do_is_named(version: str, mode: str, complaint: str) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -529,6 +659,6 @@ async def test_a_server_without_memory_refuses_before_anything_is_written(
             with pytest.raises(StoreUnavailable, match=r"Nothing was changed.*more memory"):
                 await store.commit(commit(claim, 2, a="1"))
             assert await store.read(RUN) == FIELDS
-            await store.release(RUN, claim.token)
+            await release(store, claim)
             cast("Any", client).config_set("maxmemory", "0")
-            assert await store.claim(RUN, "bob", "") is not None
+            assert await store.claim(RUN, "bob", "", LANE) is not None

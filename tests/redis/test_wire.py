@@ -8,6 +8,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from stepwell.errors import StoreUnavailable, WorkflowRuntimeError
+from stepwell.redis.acks import Acks
 from stepwell.redis.source import Source
 from stepwell.redis.wire import Disconnected, Stats, Wire, pack
 from support.processes import Child
@@ -146,6 +147,23 @@ async def test_a_closed_wire_is_of_no_use(redis_server: RedisServer) -> None:
         await wire.call("PING")
 
 
+async def test_an_abandoned_wire_fails_what_it_has_and_connects_no_more(
+    redis_server: RedisServer,
+) -> None:
+    async with connected(redis_server.unix_url) as (wire, stats):
+        await wire.call("PING")
+        waiting = asyncio.create_task(wire.call("BLPOP", "nothing", 0))
+        await asyncio.sleep(0)
+        wire.abandon()
+        for call in (waiting, wire.call("PING")):
+            with pytest.raises(Disconnected):
+                await call
+        with pytest.raises(Disconnected, match="nothing lives at this server") as caught:
+            await wire.call("PING")
+        assert not caught.value.sent
+        assert stats.connections == 1
+
+
 async def test_closing_fails_what_has_no_reply(redis_server: RedisServer) -> None:
     async with connected(redis_server.unix_url) as (wire, _):
         await wire.call("PING")
@@ -173,7 +191,10 @@ async def test_a_forked_process_is_told_so(redis_server: RedisServer) -> None:
         assert child.lines == ["b'PONG'", "WorkflowRuntimeError True"]
 
 
-@pytest.mark.parametrize("words", [("PING",), ("SET", "ä", b"\x00\r\n", 17), ("SET", "", b"")])
+@pytest.mark.parametrize(
+    "words",
+    [("PING",), ("SET", "ä", b"\x00\r\n", 17), ("SET", "", b""), ("SET", Acks.DISK, -(10**30))],
+)
 def test_commands_are_packed_as_the_protocol_wants(words: tuple[str | bytes | int, ...]) -> None:
     expected = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     assert arguments(pack(words)) == expected

@@ -196,6 +196,18 @@ async def test_any_parameter_may_be_the_context_and_others_are_left_out() -> Non
 # --- classes of steps ---
 
 
+class Named(Workflow):
+    @step
+    async def name(self, ev: StartEvent) -> StopEvent:
+        task = asyncio.current_task()
+        return StopEvent(result=task.get_name() if task else None)
+
+
+async def test_the_task_of_a_step_says_what_it_does() -> None:
+    handler = Named(workflow_name="names").run(run_id="the-run")
+    assert await handler == "names.name of run the-run"
+
+
 class Base(Workflow):
     pass
 

@@ -1,5 +1,6 @@
 """A connection that was closed, and what stays of it."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -7,17 +8,28 @@ import pytest
 
 from stepwell.errors import StoreUnavailable
 from stepwell.storage.protocol import RunStore
-from stepwell.storage.records import Commit, NewRun
+from stepwell.storage.records import Claim, Commit, Message, NewRun, Release, Topic
 from support.stores import Place
-from support.verbs import FIELDS, RUN, create
+from support.verbs import FIELDS, LANE, RUN, create
 
 VERBS: dict[str, Callable[[RunStore], Any]] = {
     "create": lambda store: store.create(NewRun(RUN, "d1", "ann", FIELDS)),
     "peek": lambda store: store.peek(RUN),
     "same_input": lambda store: store.same_input("d1"),
-    "claim": lambda store: store.claim(RUN, "ann", ""),
+    "claim": lambda store: store.claim(RUN, "ann", "", LANE),
     "commit": lambda store: store.commit(Commit(RUN, "1:x", 2, "c2", {})),
-    "release": lambda store: store.release(RUN, "1:x"),
+    "enqueue": lambda store: store.enqueue(NewRun(RUN, "d1", "", FIELDS), 0),
+    "due": lambda store: store.due(0, [LANE], 10),
+    "release": lambda store: store.release(Release(RUN, "1:x", LANE)),
+    "block": lambda store: store.block(Claim(RUN, "1:x", 1, FIELDS), "print", "{}"),
+    "unblock": lambda store: store.unblock(0, LANE, "print"),
+    "deliver": lambda store: store.deliver(Message(RUN, "hello", "k")),
+    "mail": lambda store: store.mail("ann", 0),
+    "inbox": lambda store: store.inbox(RUN, 0),
+    "runs": lambda store: store.runs(10),
+    "delete": lambda store: store.delete(RUN),
+    "watch": lambda store: store.watch(Topic("due", 0), asyncio.Event()),
+    "sweep": lambda store: store.sweep(0),
     "read": lambda store: store.read(RUN),
     "wait_for_end": lambda store: store.wait_for_end(RUN, 60),
     "appear": lambda store: store.appear("ann", 0),

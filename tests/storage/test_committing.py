@@ -8,7 +8,7 @@ from stepwell.errors import LeaseLost, RunNotFound, StoreRefused
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Claim, Commit
 from support.stores import Place
-from support.verbs import FIELDS, RUN, claim, commit, create, end
+from support.verbs import FIELDS, RUN, claim, commit, create, end, release
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ async def test_the_log_keeps_no_more_where_a_run_only_changes_hands(
 ) -> None:
     log = ['"step",1,0,"returned"'] * 999
     await store.commit(Commit(RUN, mine.token, 2, "c2", {}, log))
-    await store.release(RUN, mine.token)
+    await release(store, mine)
     await claim(store, "bob", "")
     lines = place.contents().runs[RUN].log
     assert len(lines) == 1000
@@ -69,6 +69,33 @@ async def test_more_fields_than_a_server_can_take_at_once(store: RunStore, mine:
     assert await store.read(RUN) == {**FIELDS, **many}
     await store.commit(commit(mine, 3, **dict.fromkeys(many)))
     assert await store.read(RUN) == FIELDS
+
+
+async def test_a_large_one_is_as_any_other(
+    place: Place, store: RunStore, other: RunStore, mine: Claim
+) -> None:
+    many = {f"work:{n}": str(n) for n in range(6000)}
+    large = commit(mine, 2, work=None, status="odd", **many)
+    await store.commit(large)
+    await other.commit(large)
+    whole = {**FIELDS, **many, "status": "odd"}
+    assert place.contents().runs[RUN].fields == whole
+    theirs = await claim(other, "bob", "ann")
+    assert theirs.fields == whole
+    with pytest.raises(LeaseLost):
+        await store.commit(commit(mine, 3, **many))
+    await other.commit(
+        Commit(
+            RUN, theirs.token, 3, "c3", {"status": "failed", **dict.fromkeys(many)}, (), "failed"
+        )
+    )
+    assert await store.read(RUN) == {**FIELDS, "status": "failed"}
+
+
+async def test_one_with_much_text_is_as_any_other(store: RunStore, mine: Claim) -> None:
+    much = {f"work:{n}": str(n) * 100_000 for n in range(10, 30)}
+    await store.commit(commit(mine, 2, work=None, **much))
+    assert await store.read(RUN) == {**FIELDS, **much}
 
 
 async def test_sent_again_it_is_applied_once(place: Place, store: RunStore, mine: Claim) -> None:
@@ -85,7 +112,7 @@ async def test_sent_again_after_the_run_changed_hands_it_still_happened(
 ) -> None:
     await store.commit(commit(mine, 2))
     if since == "release":
-        await store.release(RUN, mine.token)
+        await release(store, mine)
     else:
         await claim(other, "bob", "ann")
     before = place.contents()
@@ -127,7 +154,7 @@ async def test_another_token_is_refused(
 
 
 async def test_after_a_release_its_former_owner_is_refused(store: RunStore, mine: Claim) -> None:
-    await store.release(RUN, mine.token)
+    await release(store, mine)
     with pytest.raises(LeaseLost):
         await store.commit(commit(mine, 2))
 

@@ -6,7 +6,7 @@ from stepwell.errors import LeaseLost, StoreRefused
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Claim, Commit
 from support.stores import Place
-from support.verbs import RUN, claim, commit, create, end
+from support.verbs import LANE, RUN, claim, commit, create, end
 
 DAY = 86400
 BADLY = ("failed", "cancelled", "timed_out")
@@ -42,7 +42,7 @@ async def test_when_it_is_over_the_run_is_forgotten(
     assert await store.peek(RUN) is None
     assert await store.read(RUN) is None
     assert list(await store.same_input("d1")) == []
-    assert await store.claim(RUN, "bob", "") is None
+    assert await store.claim(RUN, "bob", "", LANE) is None
 
 
 async def test_its_last_boundaries_are_in_the_log(

@@ -9,18 +9,23 @@ import pytest
 from stepwell.errors import EncodingError, StoreRefused
 from stepwell.storage.names import partition_of
 from stepwell.storage.protocol import RunStore
-from stepwell.storage.records import BOOKKEEPING, Claim, Commit, NewRun
+from stepwell.storage.records import BOOKKEEPING, Claim, Commit, Message, NewRun, Release
 from support.stores import Place
-from support.verbs import FIELDS, RUN, commit, create
+from support.verbs import FIELDS, LANE, RUN, commit, create
 
 VERBS: dict[str, Callable[[RunStore, str], Any]] = {
     "create": lambda store, run_id: store.create(NewRun(run_id, "d1", "ann", FIELDS)),
     "peek": lambda store, run_id: store.peek(run_id),
     "same_input": lambda store, digest: store.same_input(digest),
-    "claim": lambda store, run_id: store.claim(run_id, "ann", ""),
+    "claim": lambda store, run_id: store.claim(run_id, "ann", "", LANE),
     "commit": lambda store, run_id: store.commit(Commit(run_id, "1:x", 2, "c2", {})),
     "end": lambda store, run_id: store.commit(Commit(run_id, "1:x", 2, "c2", {}, (), "failed")),
-    "release": lambda store, run_id: store.release(run_id, "1:x"),
+    "enqueue": lambda store, run_id: store.enqueue(NewRun(run_id, "d1", "", FIELDS), 0),
+    "release": lambda store, run_id: store.release(Release(run_id, "1:x", LANE)),
+    "block": lambda store, run_id: store.block(Claim(run_id, "1:x", 1, FIELDS), "p", "{}"),
+    "deliver": lambda store, run_id: store.deliver(Message(run_id, "hello", "k")),
+    "inbox": lambda store, run_id: store.inbox(run_id, 0),
+    "delete": lambda store, run_id: store.delete(run_id),
     "read": lambda store, run_id: store.read(run_id),
     "wait_for_end": lambda store, run_id: store.wait_for_end(run_id, 1),
     "presence": lambda store, run_id: store.presence("ann", run_id),

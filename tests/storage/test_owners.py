@@ -3,9 +3,9 @@
 import pytest
 
 from stepwell.storage.protocol import RunStore
-from stepwell.storage.records import Presence
+from stepwell.storage.records import Presence, Renewal
 from support.stores import KeptOwner, Place
-from support.verbs import RUN, claim, create
+from support.verbs import LANE, RUN, claim, create
 
 HOUR = 3600
 
@@ -64,7 +64,7 @@ async def test_a_lease_that_was_over_lasts_again_after_it_was_renewed(
     place.let_pass(20)
     await store.renew("ann")
     assert await other.presence("ann", RUN) is Presence.PRESENT
-    assert await other.claim(RUN, "bob", "ann") is None
+    assert await other.claim(RUN, "bob", "ann", LANE) is None
 
 
 async def test_an_owner_that_was_forgotten_is_known_again_after_it_renewed(
@@ -74,7 +74,7 @@ async def test_an_owner_that_was_forgotten_is_known_again_after_it_renewed(
     await create(store)
     place.let_pass(20)
     await claim(other, "bob", "ann")
-    assert not place.contents().owners
+    assert set(place.contents().owners) == {(here, "bob")}
     await store.renew("ann")
     assert lease_of(place, "ann", here) == 15
 
@@ -87,6 +87,32 @@ async def test_renewing_an_owner_that_did_not_appear_here_does_nothing(
     await other.renew("ann")
     await store.renew("bob")
     assert lease_of(place, "ann", here) == 10
+
+
+async def test_an_owner_is_told_the_time_and_whether_its_lease_had_lapsed(
+    place: Place, store: RunStore
+) -> None:
+    assert await store.appear("ann", 0) == Renewal(place.now_ms(), lapsed=False)
+    await store.appear("ann", 1)
+    place.let_pass(14.999)
+    assert await store.renew("ann") == Renewal(place.now_ms(), lapsed=False)
+    place.let_pass(15)
+    assert await store.renew("ann") == Renewal(place.now_ms(), lapsed=True)
+    assert await store.renew("ann") == Renewal(place.now_ms(), lapsed=False)
+
+
+async def test_a_lease_that_lapsed_in_one_partition_lapsed(place: Place, store: RunStore) -> None:
+    await store.appear("ann", 0)
+    place.let_pass(14)
+    await store.appear("ann", 1)
+    place.let_pass(1)
+    assert (await store.renew("ann")).lapsed
+
+
+async def test_an_owner_that_appeared_nowhere_is_told_the_time(
+    place: Place, store: RunStore
+) -> None:
+    assert await store.renew("ann") == Renewal(place.now_ms(), lapsed=False)
 
 
 # Goodbyes
@@ -109,7 +135,7 @@ async def test_an_owner_that_disappears_with_runs_leaves_them_to_others(
         (here, "ann"): KeptOwner(lease_ends_at=place.now_ms(), seen=None, absent=None)
     }
     assert await store.presence("ann", RUN) is Presence.GONE
-    assert await store.claim(RUN, "bob", "ann") is not None
+    assert await store.claim(RUN, "bob", "ann", LANE) is not None
 
 
 async def test_an_owner_disappears_once_and_strangers_can_not(
@@ -125,7 +151,7 @@ async def test_an_owner_disappears_once_and_strangers_can_not(
     assert place.contents() == before
 
 
-async def test_an_owner_that_was_forgotten_is_not_listed_again_by_its_goodbye(
+async def test_an_owner_that_was_forgotten_and_has_runs_again_leaves_them_to_others(
     place: Place, store: RunStore, other: RunStore, here: int
 ) -> None:
     await store.appear("ann", here)
@@ -133,8 +159,23 @@ async def test_an_owner_that_was_forgotten_is_not_listed_again_by_its_goodbye(
     place.let_pass(20)
     await claim(other, "bob", "ann")
     await create(store, run_id="d1~2")
+    place.let_pass(1)
     await store.disappear("ann")
-    assert not place.contents().owners
+    assert lease_of(place, "ann", here) == 0
+    await other.appear("bob", here)
+    assert (await other.sweep(here)).orphaned == 1
+    assert place.contents().runs["d1~2"].owner == ""
+
+
+async def test_an_owner_that_was_forgotten_and_says_goodbye_without_runs_stays_forgotten(
+    place: Place, store: RunStore, other: RunStore, here: int
+) -> None:
+    await store.appear("ann", here)
+    await create(store)
+    place.let_pass(20)
+    await claim(other, "bob", "ann")
+    await store.disappear("ann")
+    assert set(place.contents().owners) == {(here, "bob")}
 
 
 async def test_a_lease_is_not_renewed_after_a_goodbye(
@@ -211,7 +252,7 @@ async def test_a_living_owner_keeps_its_run(
     before = place.contents()
     assert await store.presence("ann", RUN) is Presence.PRESENT
     assert await other.presence("ann", RUN) is Presence.PRESENT
-    assert await other.claim(RUN, "bob", "ann") is None
+    assert await other.claim(RUN, "bob", "ann", LANE) is None
     assert place.contents() == before
 
 
@@ -224,7 +265,7 @@ async def test_an_owner_whose_lease_is_over_is_gone_though_it_listens(
     assert await other.presence("ann", RUN) is Presence.PRESENT
     place.let_pass(0.001)
     assert await other.presence("ann", RUN) is Presence.GONE
-    assert await other.claim(RUN, "bob", "ann") is not None
+    assert await other.claim(RUN, "bob", "ann", LANE) is not None
 
 
 async def test_a_lease_from_before_the_clock_was_set_back_is_over(
@@ -236,7 +277,7 @@ async def test_a_lease_from_before_the_clock_was_set_back_is_over(
     assert await other.presence("ann", RUN) is Presence.PRESENT
     place.let_pass(-0.001)
     assert await other.presence("ann", RUN) is Presence.GONE
-    assert await other.claim(RUN, "bob", "ann") is not None
+    assert await other.claim(RUN, "bob", "ann", LANE) is not None
 
 
 @pytest.fixture
@@ -256,7 +297,7 @@ async def test_the_first_look_at_an_absent_owner_makes_a_mark(
 ) -> None:
     assert await other.presence("ann", RUN) is Presence.SUSPECT
     assert place.contents().owners[here, "ann"].absent == (True, place.now_ms())
-    assert await other.claim(RUN, "bob", "ann") is None
+    assert await other.claim(RUN, "bob", "ann", LANE) is None
 
 
 @pytest.mark.usefixtures("dead")
@@ -280,7 +321,7 @@ async def test_an_owner_absent_at_a_second_look_is_gone_and_its_lease_over(
     }
     assert await other.presence("ann", RUN) is Presence.GONE
     await claim(other, "bob", "ann")
-    assert not place.contents().owners
+    assert set(place.contents().owners) == {(here, "bob")}
 
 
 @pytest.mark.usefixtures("dead")

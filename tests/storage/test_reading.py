@@ -3,7 +3,7 @@
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import NewRun, RunInfo
 from support.stores import Place
-from support.verbs import FIELDS, RUN, claim, commit, create, end
+from support.verbs import FIELDS, RUN, claim, commit, create, end, release
 
 
 async def test_a_run_is_created_committed_to_and_read(store: RunStore) -> None:
@@ -12,13 +12,18 @@ async def test_a_run_is_created_committed_to_and_read(store: RunStore) -> None:
     assert await store.read(RUN) == {**FIELDS, "input": '"ä"', "state": "[1]"}
 
 
-async def test_a_run_is_seen_without_loading_it(store: RunStore) -> None:
+async def test_a_run_is_seen_without_loading_it(place: Place, store: RunStore) -> None:
     assert await store.peek(RUN) is None
     assert await store.read(RUN) is None
-    mine = await create(store)
-    assert await store.peek(RUN) == RunInfo("Letters", "running", "d1", "ann")
+    mine, now = await create(store), place.now_ms()
+    assert await store.peek(RUN) == RunInfo(
+        RUN, "Letters", "running", "d1", "ann", claims=1, created_at=now
+    )
+    place.let_pass(1)
     await store.commit(end(mine, 2, "failed"))
-    assert await store.peek(RUN) == RunInfo("Letters", "failed", "d1", "")
+    assert await store.peek(RUN) == RunInfo(
+        RUN, "Letters", "failed", "d1", "", claims=1, created_at=now, ended_at=now + 1000
+    )
 
 
 async def test_looking_changes_nothing(place: Place, store: RunStore) -> None:
@@ -48,7 +53,7 @@ async def test_runs_that_did_not_complete_are_found_by_their_input(store: RunSto
     claims = [await create(store, run_id=f"d1~{n}") for n in range(4)]
     await store.commit(end(claims[1], 2, "completed"))
     await store.commit(end(claims[2], 2, "failed"))
-    await store.release("d1~3", claims[3].token)
+    await release(store, claims[3])
     assert list(await store.same_input("d1")) == ["d1~0", "d1~2", "d1~3"]
 
 

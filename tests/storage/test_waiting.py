@@ -8,14 +8,14 @@ from stepwell.errors import StoreUnavailable
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Claim
 from support.stores import Place
-from support.verbs import RUN, commit, create, end
+from support.verbs import LANE, RUN, commit, create, end, release
 
 
 async def change(store: RunStore, mine: Claim, how: str) -> None:
     if how == "release":
-        await store.release(RUN, mine.token)
+        await release(store, mine)
     elif how == "claim":
-        await store.claim(RUN, "bob", "ann")
+        await store.claim(RUN, "bob", "ann", LANE)
     else:
         await store.commit(end(mine, 2, how))
 
@@ -49,7 +49,7 @@ async def test_news_of_other_runs_and_commits_wake_nobody(
     await store.commit(end(another, 2, "completed"))
     await other.peek(RUN)
     assert not waiting.done()
-    await store.release(RUN, mine.token)
+    await release(store, mine)
     await waiting
 
 
@@ -61,7 +61,7 @@ async def test_nobody_waits_for_what_is_over(store: RunStore) -> None:
 
 
 async def test_nobody_waits_for_a_run_that_nobody_executes(store: RunStore) -> None:
-    await store.release(RUN, (await create(store)).token)
+    await release(store, await create(store))
     await store.wait_for_end(RUN, 3600)
 
 

@@ -103,12 +103,12 @@ class Drive:
         """The state as somebody else would load it now."""
         return load(self.plan, snapshot_of(self.plan, self.state))
 
-    def crash(self, now: float = 0.0) -> list[Command]:
+    def crash(self, now: float = 0.0, interrupted: bool | None = None) -> list[Command]:
         """Lose the process, and go on with what the map says."""
         self.state = load(self.plan, encode_run(self.state, self.plan.codec.encode) | self.map)
         self.state.changed = {}
         assert invariants.broken(self.plan, self.state, at_rest=True) == []
-        return self.tick(RunResumed(now))
+        return self.tick(RunResumed(now, interrupted))
 
     def start(self, event: StartEvent | None = None) -> list[Command]:
         return self.tick(RunStarted(event or StartEvent()))
@@ -140,6 +140,10 @@ class Drive:
         """A wait begins, at time 0."""
         waiter = Waiter(event_type, requirements, question, deadline)
         return self.tick(WaitBegun(work, name, waiter, deadline))
+
+    def sleeps(self, work: Work, until: float, name: str = "s", now: float = 0.0) -> list[Command]:
+        waiter = Waiter(None, None, None, until)
+        return self.tick(WaitBegun(work, name, waiter, until - now))
 
     def expires(self, work: Work, name: str = "w") -> list[Command]:
         return self.tick(WaitExpired(work, name, work.progress.waiters[name]))

@@ -14,11 +14,13 @@ from redis import Redis
 from stepwell.redis.keys import Keys
 from stepwell.redis.scripts import script
 from stepwell.redis.wire import Word
+from stepwell.storage.records import Lane
 
-__all__ = ["FIELDS", "HOUR_MS", "RUN", "Call", "Lab"]
+__all__ = ["FIELDS", "HOUR_MS", "LANE", "RUN", "Call", "Lab"]
 
 RUN = "d1~1"
 FIELDS = {"format": "1", "workflow": "Letters", "status": "running"}
+LANE = Lane("default", "Letters")
 HOUR_MS = 3_600_000
 
 
@@ -65,27 +67,92 @@ class Lab:
         fields: Mapping[str, str] = FIELDS,
         run_id: str = RUN,
     ) -> Call:
-        flat = [word for pair in fields.items() for word in pair]
         return Call(
             "create",
-            [*self._of_run(owner), *self.keys.same_of(run_id)],
-            [run_id, owner, nonce, "d1", *flat],
+            [
+                *self._of_birth(run_id),
+                self.owned(owner),
+                self.owners_key,
+                *self.keys.same_of(run_id),
+            ],
+            [run_id, owner, nonce, "d1", LANE.queue, "{}", *_flat(fields)],
         )
 
-    def claim(self, owner: str = "bob", was: str = "", nonce: str = "n2") -> Call:
+    def enqueue(
+        self,
+        delay_ms: int = 0,
+        nonce: str = "n1",
+        fields: Mapping[str, str] = FIELDS,
+        run_id: str = RUN,
+    ) -> Call:
+        return Call(
+            "enqueue",
+            [*self._of_birth(run_id), self.due_key, *self.keys.same_of(run_id)],
+            [
+                run_id, nonce, "d1", LANE.queue, "{}", LANE.workflow, delay_ms, self.due_channel,
+                *_flat({**fields, "status": "pending"}),
+            ],
+        )  # fmt: skip
+
+    def claim(
+        self,
+        owner: str = "bob",
+        was: str = "",
+        nonce: str = "n2",
+        lane: Lane = LANE,
+        *,
+        due: bool = False,
+    ) -> Call:
         return Call(
             "claim",
             [
                 self.run_key,
                 self.log_key,
-                self.due_key,
+                self.inbox_key,
+                self.sent_key,
+                self.keys.due(self.partition, lane),
+                self.keys.blocked(self.partition, lane),
                 *self._owners,
                 self.owned(owner),
                 self.owned(was or owner),
+                self.mail_key(was or owner),
+                self.ended_key,
                 self.same_key,
             ],
-            [RUN, owner, was, nonce, self.keys.done(RUN)],
+            [RUN, owner, was, nonce, *lane, int(due), self.keys.done(RUN)],
         )
+
+    def deliver(
+        self,
+        text: str = "hello",
+        key: str = "k1",
+        owner: str = "ann",
+        *,
+        urgent: bool = False,
+        wait: tuple[str, str] | None = None,
+        inbox_max: int = 1000,
+        keys_max: int = 10_000,
+        lane: Lane = LANE,
+    ) -> Call:
+        return Call(
+            "deliver",
+            [
+                self.run_key, self.inbox_key, self.sent_key, self.mail_key(owner),
+                self.keys.due(self.partition, lane),
+            ],
+            [
+                RUN, text, key, int(urgent), owner, *lane, self.channel(owner), self.due_channel,
+                inbox_max, keys_max, *(wait or ()),
+            ],
+        )  # fmt: skip
+
+    def mail(self, owner: str = "ann", nonce: str = "n1") -> Call:
+        keys = [self.mail_key(owner), self.keys.mailed(self.partition, owner)]
+        return Call("mail", keys, [nonce])
+
+    def due(self, *lanes: Lane, limit: int = 100) -> Call:
+        keys = [self.keys.due(self.partition, lane) for lane in lanes or (LANE,)]
+        return Call("due", keys, [limit])
 
     def commit(
         self,
@@ -94,9 +161,21 @@ class Lab:
         cid: str = "c2",
         patch: Mapping[str, str | None] | None = None,
         log: Sequence[str] = ('"write",1,0.5,"returned"',),
+        *,
+        taken: int = 0,
+        progress: bool = False,
+        staged: int = 0,
     ) -> Call:
-        words = _commit_words(fence, seq, cid, patch or {}, log)
-        return Call("commit", [self.run_key, self.log_key], words)
+        words = _commit_words((fence, seq, cid, taken, int(progress), staged), patch or {}, log)
+        inbox = [self.inbox_key] if taken or staged else []
+        stage = [self.stage_key] if staged else []
+        return Call("commit", [self.run_key, self.log_key, *inbox, *stage], words)
+
+    def stage(self, *words: str, fence: str = "1:n1", seq: int = 2, cid: str = "c2") -> Call:
+        return Call("stage", [self.run_key, self.stage_key], [fence, seq, cid, *words])
+
+    def settle(self, cid: str = "c2", cursor: int = 0, limit: int = 1000) -> Call:
+        return Call("settle", [self.run_key, self.stage_key], [cid, cursor, limit])
 
     def finish(
         self,
@@ -105,18 +184,93 @@ class Lab:
         seq: int = 2,
         cid: str = "c2",
         owner: str = "ann",
+        *,
+        taken: int = 0,
+        staged: int = 0,
     ) -> Call:
-        words = _commit_words(fence, seq, cid, {"status": status}, ())
+        words = _commit_words((fence, seq, cid, taken, 0, staged), {"status": status}, ())
         return Call(
             "finish",
-            [*self._of_run(owner), self.same_key],
-            [RUN, status, self.keys.done(RUN), *words],
+            [
+                self.run_key, self.log_key, self.inbox_key, self.sent_key, self.owned(owner),
+                self.ended_key, self.stage_key, self.same_key,
+            ],
+            [RUN, owner, status, self.keys.done(RUN), *words],
+        )  # fmt: skip
+
+    def release(
+        self,
+        fence: str = "1:n1",
+        owner: str = "ann",
+        due_at: int | str = 0,
+        lane: Lane = LANE,
+        *,
+        parked: bool = False,
+        counted: bool = False,
+    ) -> Call:
+        return Call(
+            "release",
+            [
+                self.run_key, self.log_key, self.inbox_key, self.owned(owner),
+                self.keys.due(self.partition, lane),
+            ],
+            [
+                RUN, fence, owner, *lane, due_at, int(parked), int(counted),
+                self.keys.done(RUN), self.due_channel,
+            ],
+        )  # fmt: skip
+
+    def block(
+        self, fence: str = "1:n1", owner: str = "ann", fingerprint: str = "p1", lane: Lane = LANE
+    ) -> Call:
+        blocked = self.keys.blocked(self.partition, lane)
+        return Call(
+            "block",
+            [self.run_key, self.log_key, self.owned(owner), blocked],
+            [RUN, fence, owner, *lane, fingerprint, '"why"', self.keys.done(RUN)],
         )
 
-    def release(self, fence: str = "1:n1", owner: str = "ann") -> Call:
+    def unblock(self, fingerprint: str = "p2", cursor: int = 0, limit: int = 100) -> Call:
+        keys, words = [self.blocked_key, self.due_key], [fingerprint, *LANE, cursor, limit]
+        return Call("unblock", keys, [*words, self.due_channel])
+
+    def orphan(self, owner: str = "ann", lane: Lane = LANE) -> Call:
         return Call(
-            "release", [*self._of_run(owner), self.due_key], [RUN, fence, self.keys.done(RUN)]
-        )
+            "orphan",
+            [
+                self.run_key, self.log_key, self.owned(owner), self.owners_key,
+                self.mail_key(owner), self.keys.due(self.partition, lane),
+            ],
+            [RUN, owner, *lane, self.keys.done(RUN), self.due_channel],
+        )  # fmt: skip
+
+    def sweep(self, absent_ms: int = 0) -> Call:
+        keys = [*self._owners, self.runs_key, self.ended_key]
+        return Call("sweep", keys, [self.channel(""), absent_ms])
+
+    def disown(self, owner: str = "ann") -> Call:
+        return Call("disown", [self.owned(owner)], [RUN])
+
+    def prune(self, *names: str) -> Call:
+        return Call("prune", [self.same_key, *map(self.keys.run, names)], names)
+
+    def delete(self, owner: str = "ann", lane: Lane = LANE) -> Call:
+        return Call(
+            "delete",
+            [
+                self.run_key, self.log_key, self.inbox_key, self.sent_key, self.stage_key,
+                self.owned(owner), self.owners_key, self.keys.due(self.partition, lane),
+                self.keys.blocked(self.partition, lane), self.runs_key, self.ended_key,
+                self.same_key,
+            ],
+            [RUN, owner, *lane, self.keys.done(RUN)],
+        )  # fmt: skip
+
+    def runs(self, limit: int = 100, before: int | str = "+inf", after: str = "") -> Call:
+        return Call("runs", [self.runs_key], [limit, before, after])
+
+    def time(self) -> Call:
+        return Call("time", [self.keys.meta], [])
 
     def appear(self, owner: str = "ann", lease_ms: int = 60_000) -> Call:
         return Call("appear", self._owners, [owner, self.channel(owner), lease_ms])
@@ -125,10 +279,11 @@ class Lab:
         return Call("renew", self._owners, [owner, self.channel(owner), lease_ms])
 
     def disappear(self, owner: str = "ann") -> Call:
-        return Call("disappear", [*self._owners, self.owned(owner)], [owner])
+        keys = [*self._owners, self.owned(owner), self.mail_key(owner)]
+        return Call("disappear", keys, [owner])
 
     def bury(self, owner: str = "ann") -> Call:
-        return Call("bury", [*self._owners, self.owned(owner)], [owner])
+        return Call("bury", [*self._owners, self.owned(owner), self.mail_key(owner)], [owner])
 
     def presence(self, owner: str = "ann", absent_ms: int = 0) -> Call:
         return Call("presence", self._owners, [owner, self.channel(owner), absent_ms])
@@ -147,7 +302,35 @@ class Lab:
 
     @property
     def due_key(self) -> str:
-        return self.keys.due(self.partition)
+        return self.keys.due(self.partition, LANE)
+
+    @property
+    def due_channel(self) -> str:
+        return self.keys.due_news(self.partition)
+
+    @property
+    def blocked_key(self) -> str:
+        return self.keys.blocked(self.partition, LANE)
+
+    @property
+    def inbox_key(self) -> str:
+        return self.keys.inbox(RUN)
+
+    @property
+    def stage_key(self) -> str:
+        return self.keys.stage(RUN)
+
+    @property
+    def sent_key(self) -> str:
+        return self.keys.sent(RUN)
+
+    @property
+    def runs_key(self) -> str:
+        return self.keys.runs(self.partition)
+
+    @property
+    def ended_key(self) -> str:
+        return self.keys.ended(self.partition)
 
     @property
     def owners_key(self) -> str:
@@ -164,6 +347,9 @@ class Lab:
     def owned(self, owner: str) -> str:
         return self.keys.owned(self.partition, owner)
 
+    def mail_key(self, owner: str) -> str:
+        return self.keys.mail(self.partition, owner)
+
     def channel(self, owner: str) -> str:
         return self.keys.owner(self.partition, owner)
 
@@ -175,6 +361,10 @@ class Lab:
         """The server's clock."""
         seconds, micros = self.redis.time()
         return seconds * 1000 + micros // 1000
+
+    def written(self) -> int:
+        """How often something was written so far, for replicas and the disk."""
+        return self.redis.info("persistence")["rdb_changes_since_last_save"]
 
     def names(self) -> set[str]:
         """All keys of the namespace."""
@@ -232,13 +422,19 @@ class Lab:
     def _owners(self) -> list[str]:
         return [self.owners_key, self.seen_key, self.absent_key]
 
-    def _of_run(self, owner: str) -> list[str]:
-        return [self.run_key, self.log_key, self.owned(owner)]
+    def _of_birth(self, run_id: str) -> list[str]:
+        keys = self.keys
+        own = [keys.run(run_id), keys.log(run_id), keys.inbox(run_id), keys.sent(run_id)]
+        return [*own, self.runs_key, self.ended_key]
+
+
+def _flat(fields: Mapping[str, str]) -> list[str]:
+    return [word for pair in fields.items() for word in pair]
 
 
 def _commit_words(
-    fence: str, seq: int, cid: str, patch: Mapping[str, str | None], log: Sequence[str]
+    head: Sequence[Word], patch: Mapping[str, str | None], log: Sequence[str]
 ) -> list[Word]:
     sets = [word for name, text in patch.items() if text is not None for word in (name, text)]
     deletes = [name for name, text in patch.items() if text is None]
-    return [fence, seq, cid, len(sets) // 2, len(deletes), *sets, *deletes, *log]
+    return [*head, len(sets) // 2, len(deletes), *sets, *deletes, *log]

@@ -1,24 +1,42 @@
-"""Real servers for tests: each in a short temporary directory, on a free port and a Unix socket."""
+"""Real servers for tests: each in a short temporary directory, on a free port and a Unix socket.
 
+Several that belong together are in `support.topologies`.
+"""
+
+# redis-py leaves its replies partly untyped:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+import os
 import re
+import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 from urllib.parse import quote
+
+import pytest
+from redis import Redis
 
 from stepwell.redis._supervisor import Connection
 from stepwell.redis.embedded import find_server_binary
 
-__all__ = ["SERVER_KINDS", "RedisServer", "ServerKind"]
+__all__ = [
+    "SERVER_KINDS",
+    "RedisServer",
+    "ServerKind",
+    "binary_or_skip",
+]
 
 _POLL_SECONDS = 0.005
 _START_ATTEMPTS = 5
@@ -83,9 +101,18 @@ SERVER_KINDS = (
 )
 """The first is the one that Stepwell would choose; the last is the oldest that will do.
 
-fakeredis is none of them: it can't parse the first line of a script (`#!lua`) and knows no
-`acl_check_cmd`. What it can do is to keep the map of a context; `tests/test_docs.py` has that.
+fakeredis is none of them, as its server dies with the process. It can keep the map of a context,
+which `tests/test_docs.py` shows; and what it makes of the scripts is told in `support.fakes`.
 """
+
+
+def binary_or_skip(kind: ServerKind) -> Path:
+    """The program of a server; where it is missing the test is skipped, but in CI it fails."""
+    try:
+        return kind.binary()
+    except LookupError as missing:
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up(str(missing))
 
 
 class RedisServer:
@@ -165,6 +192,25 @@ class RedisServer:
         """SIGKILL, and wait."""
         self._end(subprocess.Popen[bytes].kill)
 
+    def freeze(self) -> None:
+        """Stop its process where it is: connections stay, and nothing answers."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._running().send_signal(signal.SIGCONT)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it was started, and not stopped or killed since."""
+        return self._process is not None
+
+    @contextmanager
+    def client(self) -> Generator[Any]:
+        """A client of it, as untyped as its replies."""
+        with Redis.from_url(self.unix_url, decode_responses=True, protocol=2) as client:
+            yield cast("Any", client)
+
     def restart(self) -> None:
         """Stop, and start with the same data and addresses."""
         self.stop()
@@ -234,6 +280,22 @@ class RedisServer:
 
 
 def _free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens now, nor 10,000 above: where cluster nodes talk.
+
+    Both are below those that the system gives to clients, so a server that was killed finds its
+    port free when it comes back.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(12_000)
+        if _is_free(port) and _is_free(port + 10_000):
+            return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

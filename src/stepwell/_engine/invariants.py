@@ -230,12 +230,23 @@ class Laws:
         """Of a completed run nothing is left to do."""
         state = self.state
         left = (state.streams, state.buffers, state.parts, state.waits, state.kept, state.questions)
-        return state.status is not Status.COMPLETED or not (list(state.works()) or any(left))
+        return state.status is not Status.COMPLETED or not (
+            list(state.works()) or any(left) or state.time_left
+        )
 
     def an_ended_run_stands_still(self) -> bool:
         """Nothing of a run that has ended runs."""
         running = any(queue.running for queue in self.state.queues.values())
         return not (self.state.status.ended and running)
+
+    def only_the_end_of_time_ends_a_sleep(self) -> bool:
+        """A sleep says when it ends, and no event answers it."""
+        return all(
+            waiter.deadline is not None and waiter.answer is None and waiter.question is None
+            for work in self.state.works()
+            for waiter in _waiters(work).values()
+            if waiter.event_type is None
+        )
 
     def nothing_runs_yet(self) -> bool:
         """Nothing of a run that was only loaded runs, or stands anywhere in its step."""

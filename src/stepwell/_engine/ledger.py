@@ -54,6 +54,11 @@ class Writes:
     appended: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
     added: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
 
+    @property
+    def are_none(self) -> bool:
+        """Whether there is nothing."""
+        return not (self.assigned or self.fetched or self.increments or self.appended or self.added)
+
     def commit(self) -> None:
         """All of it was staged. What the step holds it may still change, in place."""
         held = self.fetched | self.assigned

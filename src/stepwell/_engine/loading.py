@@ -27,6 +27,7 @@ from stepwell._engine.state import (
     Sent,
     Status,
     Stream,
+    TimeLeft,
     Waiter,
     Work,
 )
@@ -106,6 +107,15 @@ class _Loader:
             state.input = self._event("input", StartEvent)
         if "result" in fields:
             state.result = self._event("result", StopEvent)
+        if "timer:run" in fields:
+            state.time_left = self._load_time_left("timer:run")
+
+    def _load_time_left(self, name: str) -> TimeLeft:
+        record = self._record(name)
+        left, at = (self._optional(name, record, key, float) for key in ("left", "at"))
+        if left is None:
+            raise DecodingError(f"field {name!r} should have a number of seconds 'left'")
+        return TimeLeft(left, at)
 
     def _status(self) -> Status:
         text = self._fields.get("status", Status.NEW.value)
@@ -171,15 +181,18 @@ class _Loader:
         read = partial(self._plan.codec.decode_parsed, where=f"field {name!r}")
         event_type, requirements = read(record.get("for")), read(record.get("requirements"))
         question, answer = read(record.get("question")), read(record.get("answer"))
-        if not (isinstance(event_type, type) and issubclass(event_type, Event)):
+        deadline = self._optional(name, record, "deadline", float)
+        if event_type is None and deadline is None:
+            raise DecodingError(f"field {name!r} waits for no event, and should have a deadline")
+        if event_type is not None and not _is_event_class(event_type):
             raise DecodingError(f"field {name!r} should say which class of events it waits for")
         if not (isinstance(question, Event | None) and isinstance(answer, Event | None)):
             raise DecodingError(f"field {name!r} should have events for 'question' and 'answer'")
         work.progress.waiters[parts[1]] = waiter = Waiter(
-            event_type=event_type,
+            event_type=cast("type[Event] | None", event_type),
             requirements=cast("dict[str, Any] | None", requirements),
             question=question,
-            deadline=self._optional(name, record, "deadline", float),
+            deadline=deadline,
             answer=answer,
             is_sole=record.get("sole") is True,
             expired=record["expired"],
@@ -332,6 +345,10 @@ class _Loader:
         if not isinstance(event, Event):
             raise DecodingError(f"field {name!r} should hold an event, not {event!r:.80}")
         return event
+
+
+def _is_event_class(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Event)
 
 
 def _sort_key(part: str) -> tuple[int, str]:

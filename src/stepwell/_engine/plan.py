@@ -75,12 +75,14 @@ class Plan:
         state_type: the class of the state that its steps share.
         joining: the steps with several event parameters.
         waits_for_human: a run may stand still until an event comes from outside.
+        version: what the user calls this state of the code; stands in the runs that it creates.
     """
 
     workflow: str
     steps: dict[str, StepPlan]
     codec: Codec
     state_type: type[BaseModel]
+    version: str | None = None
     handlers: Mapping[str, str] = field(default_factory=dict[str, str])
     waits_for_human: bool = False
     joining: tuple[str, ...] = ()
@@ -105,7 +107,11 @@ class Plan:
 
 
 def make_plan(
-    workflow: str, steps: Mapping[str, StepConfig], codec: Codec, state_type: type[BaseModel]
+    workflow: str,
+    steps: Mapping[str, StepConfig],
+    codec: Codec,
+    state_type: type[BaseModel],
+    version: str | None = None,
 ) -> Plan:
     """Return the plan of a workflow whose graph is valid."""
     return Plan(
@@ -113,6 +119,7 @@ def make_plan(
         steps={name: _plan_step(name, steps) for name in steps},
         codec=codec,
         state_type=state_type,
+        version=version,
         handlers=handlers_of(steps),
         joining=tuple(name for name, config in steps.items() if config.collect_params),
         waits_for_human=is_human_in_the_loop(steps),

@@ -68,6 +68,6 @@ def reduce(plan: Plan, state: RunState, tick: Tick) -> list[Command]:  # noqa: C
         case RunStarted():
             return running.start(plan, state, tick.event)
         case RunResumed():
-            return running.resume(plan, state, tick.now)
+            return running.resume(plan, state, tick)
         case _:
             assert_never(tick)

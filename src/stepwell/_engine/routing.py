@@ -10,7 +10,7 @@ from stepwell._engine.ticks import EventSent
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event, StopEvent, UnhandledEvent
 
-__all__ = ["check_target", "deliver", "forget_sends", "is_taken", "receive", "send"]
+__all__ = ["check_target", "deliver", "forget_sends", "has_room", "is_taken", "receive", "send"]
 
 
 def deliver(plan: Plan, state: RunState, event: Event, lineage: Lineage) -> list[Command]:
@@ -26,6 +26,17 @@ def deliver(plan: Plan, state: RunState, event: Event, lineage: Lineage) -> list
     elif not (woken or receivers.anyone):
         commands += _keep(state, event)
     return commands
+
+
+def has_room(plan: Plan, state: RunState, event: Event, step: str | None = None) -> bool:
+    """Whether there is any use for an event now, or a place to keep it."""
+    if not waiting.is_full(state):
+        return True
+    if step is None:
+        return is_taken(plan, state, event)
+    target = plan.steps.get(step)
+    takes = target is None or target.takes(type(event))  # one for no step is not kept, but refused
+    return takes or waiting.fits_a_wait(plan, state, event, step)
 
 
 def is_taken(plan: Plan, state: RunState, event: Event) -> bool:

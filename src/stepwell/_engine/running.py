@@ -3,9 +3,9 @@
 from stepwell._engine import collecting, finishing, routing, scheduling, waiting
 from stepwell._engine.commands import Command, Remind
 from stepwell._engine.plan import Plan
-from stepwell._engine.state import ROOT, Lineage, RunState, Status, StepQueue, Work
+from stepwell._engine.state import ROOT, Lineage, RunState, Status, Work
 from stepwell._engine.stopping import stop_all
-from stepwell._engine.ticks import RetryDue, StepReturned
+from stepwell._engine.ticks import RetryDue, RunResumed, StepReturned
 from stepwell.events import StartEvent, StopEvent
 
 __all__ = ["resume", "retire", "settle", "start"]
@@ -18,36 +18,46 @@ def start(plan: Plan, state: RunState, event: StartEvent) -> list[Command]:
     return routing.deliver(plan, state, event, ROOT)
 
 
-def resume(plan: Plan, state: RunState, now: float) -> list[Command]:
+def resume(plan: Plan, state: RunState, tick: RunResumed) -> list[Command]:
     """Go on with the work that was left.
 
-    Steps of an interrupted run may have begun: each that starts now counts one more attempt. A run
-    that failed, or was ended, goes on with all attempts before it.
+    Steps of an interrupted run may have begun: each that starts now counts one more attempt. One
+    that was given back in peace goes on as it is. One that had ended goes on with all attempts, and
+    all its time, before it.
     """
-    interrupted = state.status is Status.RUNNING
+    ended, interrupted = state.status.ended, _was_interrupted(state, tick)
     _set_running(state)
     stop_all(state)
+    if ended:
+        _begin_anew(state)
     commands: list[Command] = []
     for name, queue in state.queues.items():
-        if not interrupted:
-            _renew_attempts(state, queue)
-        invoked = scheduling.fill(plan.steps[name], queue)
-        for work in queue.running.values():
-            work.attempt = work.attempt + 1 if interrupted else 1
-            state.note(f"work:{work.id}", work)
-        commands += invoked
-        commands += [Remind(_time_to(work, now), RetryDue(work)) for work in queue.delayed.values()]
-    return commands + waiting.reopen(state, now)
+        commands += scheduling.fill(plan.steps[name], queue)
+        if ended or interrupted:
+            for work in queue.running.values():
+                work.attempt = work.attempt + 1 if interrupted else 1
+                state.note(f"work:{work.id}", work)
+        delayed = queue.delayed.values()
+        commands += [Remind(_time_to(work, tick.now), RetryDue(work)) for work in delayed]
+    return commands + waiting.reopen(state, tick.now)
 
 
-def _renew_attempts(state: RunState, queue: StepQueue) -> None:
+def _was_interrupted(state: RunState, tick: RunResumed) -> bool:
+    return state.status is Status.RUNNING and tick.interrupted is not False
+
+
+def _begin_anew(state: RunState) -> None:
     """Somebody starts an ended run again: what had failed gets all its attempts, at once."""
-    queue.waiting.extendleft(reversed(queue.delayed.values()))
-    queue.delayed.clear()
-    for work in queue.works():
-        if work.failure is not None:
-            work.failure = None
-            state.note(f"work:{work.id}", work)
+    for queue in state.queues.values():
+        queue.waiting.extendleft(reversed(queue.delayed.values()))
+        queue.delayed.clear()
+        for work in queue.works():
+            if work.failure is not None:
+                work.failure = None
+                state.note(f"work:{work.id}", work)
+    if state.time_left is not None:
+        state.time_left = None
+        state.note("timer:run", None)
 
 
 def _time_to(work: Work, now: float) -> float:

@@ -47,7 +47,7 @@ def fill(step: StepPlan, queue: StepQueue) -> list[Command]:
     """Give waiting work the free workers of its step."""
     commands: list[Command] = []
     while (queue.woken or queue.waiting) and len(queue.running) < step.num_workers:
-        work = queue.woken.popleft() if queue.woken else queue.waiting.popleft()
+        work = queue.woken.pop(0) if queue.woken else queue.waiting.popleft()
         queue.running[work.id] = work
         commands.append(wake(work) if work.is_held else _invoke(work))
         work.is_held = False

@@ -5,11 +5,12 @@
     sent:<work>:<position>                   an event that a running step has sent
     each:<work>:<name>                       how far a durable loop of a running step has come
     once:<work>:<key>                        what a running step did once, or meant to
-    wait:<work>:<name>                       an event that a step waits for, or has got
+    wait:<work>:<name>                       an event that a step waits for, or has got; a sleep
     join:<stream>   join:<stream>:<n>        an open stream, and an event that it gathered
     buffer:<work>:<position>                 an event that `collect_events` keeps
     kept:<n>                                 an event that nobody has taken
     question:<n>                             what a human was asked, and has not answered
+    timer:run                                how long the run may still work, and since when
     state, state:<key>, state:<key>+<n>      the state store (`_engine/ledger.py`)
 
 Every value is JSON. `_engine/loading.py` makes a run of it again.
@@ -32,6 +33,7 @@ from stepwell._engine.state import (
     Sent,
     Status,
     Stream,
+    TimeLeft,
     Waiter,
     Work,
 )
@@ -47,7 +49,7 @@ __all__ = [
     "facts",
 ]
 
-FACTS = ("work", "sent", "each", "once", "wait", "join", "buffer", "kept", "question")
+FACTS = ("work", "sent", "each", "once", "wait", "join", "buffer", "kept", "question", "timer")
 
 Encode = Callable[[Any, str], str]
 """Turns a value into JSON text; the second argument says where the value sits."""
@@ -68,6 +70,8 @@ def facts(state: RunState) -> Iterator[tuple[str, Fact]]:
         yield f"kept:{number}", kept
     for number, question in state.questions.items():
         yield f"question:{number}", question
+    if state.time_left is not None:
+        yield "timer:run", state.time_left
 
 
 def _standing(state: RunState) -> Iterator[Buffered]:
@@ -105,7 +109,7 @@ def encode_error(error: BaseException, step: str | None) -> str:
     )
 
 
-def encode_fact(fact: Fact, encode: Encode) -> str:  # noqa: PLR0911  one line a kind
+def encode_fact(fact: Fact, encode: Encode) -> str:  # noqa: C901, PLR0911  one line a kind
     """The text of one fact."""
     match fact:
         case Work():
@@ -132,6 +136,8 @@ def encode_fact(fact: Fact, encode: Encode) -> str:  # noqa: PLR0911  one line a
             return _encode_waiter(fact, encode)
         case Kept() | Question():
             return encode(fact.event, f"the {type(fact.event).__name__}")
+        case TimeLeft():
+            return json.dumps({"left": fact.left, "at": fact.at})
 
 
 def _encode_work(work: Work, encode: Encode) -> str:
@@ -162,7 +168,7 @@ def _encode_failure(failure: Failure, encode: Encode) -> str:
 
 
 def _encode_waiter(waiter: Waiter, encode: Encode) -> str:
-    where = f"the wait for {waiter.event_type.__name__}"
+    where = f"the wait for {waiter.event_type.__name__}" if waiter.event_type else "a sleep"
     parts = {
         "for": encode(waiter.event_type, where),
         "requirements": _encode_requirements(waiter, encode),

@@ -36,6 +36,7 @@ __all__ = [
     "Status",
     "StepQueue",
     "Stream",
+    "TimeLeft",
     "Waiter",
     "Work",
 ]
@@ -45,19 +46,28 @@ Scope = tuple[int, ...]
 
 
 class Status(StrEnum):
-    """Where a run stands. All but the first two are ends; only `COMPLETED` is for good."""
+    """Where a run stands. Of the ends only `COMPLETED` is for good."""
 
     NEW = "new"
+    PENDING = "pending"
+    """Somebody asked for it, and nobody has begun it."""
     RUNNING = "running"
+    BLOCKED = "blocked"
+    """Set aside until code comes that can go on with it."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
+    QUARANTINED = "quarantined"
+    """Set aside because it kills its workers, until somebody starts it again."""
 
     @property
     def ended(self) -> bool:
         """Whether nothing runs any more."""
-        return self not in (Status.NEW, Status.RUNNING)
+        return self not in _GOES_ON
+
+
+_GOES_ON = frozenset({Status.NEW, Status.PENDING, Status.RUNNING, Status.BLOCKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,21 +165,21 @@ class Question:
 
 @dataclass(slots=True)
 class Waiter:
-    """A wait of a step for an event.
+    """A wait of a step for an event, or for nothing but time.
 
     Attributes:
-        event_type: the class of the event.
+        event_type: the class of the event; None if the step sleeps until the deadline.
         requirements: attributes that the event must have; None if they could not be stored: they
             are known again when the step has come back to the wait.
         question: what was published when the wait began.
-        deadline: when it is given up, in seconds of Unix time.
+        deadline: when it is given up, or slept enough, in seconds of Unix time.
         answer: the event, once it is there.
         is_sole: no other wait was answered by that event.
         is_read: the step has had it.
-        expired: it was given up.
+        expired: its deadline has passed.
     """
 
-    event_type: type[Event]
+    event_type: type[Event] | None
     requirements: Mapping[str, Any] | None
     question: Event | None = None
     deadline: float | None = None
@@ -182,6 +192,23 @@ class Waiter:
     def is_open(self) -> bool:
         """Whether it is still waited for."""
         return self.answer is None and not self.expired
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """How long a run may still work, in seconds.
+
+    Attributes:
+        at: since when that time runs on while nobody executes the run, in seconds of Unix time;
+            None if it stands still then.
+    """
+
+    left: float
+    at: float | None = None
+
+    def after(self, now: float) -> float:
+        """What is left of it when somebody executes the run again."""
+        return max(0.0, self.left - max(0.0, now - self.at) if self.at is not None else self.left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,15 +359,15 @@ class StepQueue:
     Attributes:
         waiting: for a free worker.
         running: by id; each has a worker.
-        suspended: whose steps wait for events; they have no worker.
-        woken: whose events have come; they are first in line for a worker.
+        suspended: whose steps wait for events, or sleep; they have no worker.
+        woken: whose waits are over; they are first in line for a worker.
         delayed: whose steps failed, and are to be tried again later.
     """
 
     waiting: deque[Work] = field(default_factory=deque[Work])
     running: dict[int, Work] = field(default_factory=dict[int, Work])
     suspended: dict[int, Work] = field(default_factory=dict[int, Work])
-    woken: deque[Work] = field(default_factory=deque[Work])
+    woken: list[Work] = field(default_factory=list[Work])
     delayed: dict[int, Work] = field(default_factory=dict[int, Work])
 
     def works(self) -> Iterator[Work]:
@@ -415,7 +442,19 @@ class Stream:
         return self.lineage.scope
 
 
-Fact = Work | Stream | Gathered | Buffered | Cursor | Effect | Sent | Waiter | Kept | Question
+Fact = (
+    Work
+    | Stream
+    | Gathered
+    | Buffered
+    | Cursor
+    | Effect
+    | Sent
+    | Waiter
+    | Kept
+    | Question
+    | TimeLeft
+)
 
 
 @dataclass(slots=True)
@@ -424,9 +463,11 @@ class RunState:
 
     Attributes:
         parts: incomplete joins, by step and streams.
-        waits: the open waits, by the class of the event: a step's work and the name of its waiter.
+        waits: the open waits, by the class of the event, None for sleeps: a step's work and the
+            name of its waiter.
         kept: events that nobody has taken, by number.
         questions: what humans were asked and have not answered, by number.
+        time_left: of a run that has a time-out; None if that has not been noted yet.
         changed: facts by field name since they were last taken, None for a fact that is no more;
             None instead of the dictionary when nobody keeps them.
     """
@@ -440,11 +481,12 @@ class RunState:
     streams: dict[int, Stream] = field(default_factory=dict[int, Stream])
     buffers: dict[tuple[str, str], Buffer] = field(default_factory=dict[tuple[str, str], Buffer])
     parts: dict[tuple[str, Scope], Parts] = field(default_factory=dict[tuple[str, Scope], Parts])
-    waits: dict[type[Event], Index[tuple[int, str], Work]] = field(
-        default_factory=dict[type[Event], Index[tuple[int, str], Work]]
+    waits: dict[type[Event] | None, Index[tuple[int, str], Work]] = field(
+        default_factory=dict[type[Event] | None, Index[tuple[int, str], Work]]
     )
     kept: dict[int, Kept] = field(default_factory=dict[int, Kept])
     questions: dict[int, Question] = field(default_factory=dict[int, Question])
+    time_left: TimeLeft | None = None
     next_id: int = 1
     changed: dict[str, Fact | None] | None = None
 
@@ -466,17 +508,25 @@ class RunState:
             yield from parts.works()
 
     @property
-    def idle(self) -> bool:
-        """Whether no step runs and none is about to: only the outside can move the run."""
+    def rests(self) -> bool:
+        """Whether no step runs outside of its waits: only time or the outside can move the run."""
         return not any(
-            queue.running or queue.woken or queue.waiting or queue.delayed
-            for queue in self.queues.values()
+            queue.running or queue.woken or queue.waiting for queue in self.queues.values()
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether no step runs, and none will after a while: only the outside can move the run."""
+        return (
+            None not in self.waits
+            and self.rests
+            and not any(queue.delayed for queue in self.queues.values())
         )
 
     @property
     def expects_answer(self) -> bool:
         """Whether somebody outside was asked for something, or a step waits for an event."""
-        return bool(self.waits or self.questions)
+        return bool(self.questions) or len(self.waits) > (None in self.waits)
 
     def clear(self) -> None:
         """Forget everything that was still to come."""
@@ -485,6 +535,7 @@ class RunState:
         for facts in (self.streams, self.buffers, self.parts, self.waits, self.kept):
             facts.clear()
         self.questions.clear()
+        self.time_left = None
 
     def active_steps(self) -> list[str]:
         """The names of the steps that are running."""

@@ -32,12 +32,14 @@ class RunStarted:
 
 @dataclass(slots=True)
 class RunResumed:
-    """A run that was interrupted, or failed, goes on with the work that was left.
+    """A run that was interrupted, given back or ended goes on with the work that was left.
 
-    `now` is Unix time in seconds, here and in all ticks.
+    `now` is Unix time in seconds, here and in all ticks. `interrupted` says whether the run was
+    stopped in the middle of its steps, if it was not ended; None if it was, unless it is set aside.
     """
 
     now: float = 0.0
+    interrupted: bool | None = None
 
 
 @dataclass(slots=True)
@@ -87,7 +89,7 @@ class RetryDue:
 
 @dataclass(slots=True)
 class WaitBegun:
-    """A running step waits for an event; `timeout` is in seconds, None for ever."""
+    """A running step waits for an event, or sleeps; `timeout` is in seconds, None for ever."""
 
     work: Work
     name: str

@@ -1,5 +1,7 @@
 """Waits: a step stands still until an event comes that fits, or is run again when it has come.
 
+A sleep is a wait that no event fits: only its deadline ends it.
+
 An event fits one wait or several: all that name its class, and whose requirements it meets, whether
 their steps stand in them or are on the way back, after a failure or a crash. One that nobody takes
 is kept, since the wait that it is meant for may not have begun.
@@ -38,7 +40,7 @@ KEPT_MAX = 1000
 
 
 def begin(plan: Plan, state: RunState, tick: WaitBegun) -> list[Command]:
-    """A running step waits: it gives its worker to others, unless its event is there already."""
+    """A running step waits: it gives its worker to others, unless what it waits for is there."""
     work, name, waiters = tick.work, tick.name, tick.work.progress.waiters
     is_new = name not in waiters
     waiter = waiters.setdefault(name, tick.waiter)
@@ -99,12 +101,13 @@ def answer(
 
 
 def expire(plan: Plan, state: RunState, tick: WaitExpired) -> list[Command]:
-    """A wait took too long: its step goes on without the event."""
-    waiter = tick.waiter
-    if tick.work.progress.waiters.get(tick.name) is not waiter or not waiter.is_open:
+    """The deadline of a wait has come: its step goes on without the event."""
+    waiter, work = tick.waiter, tick.work
+    is_over = work.is_done or not waiter.is_open
+    if is_over or work.progress.waiters.get(tick.name) is not waiter:
         return []
     waiter.expired = True
-    return _settle(plan, state, tick.work, tick.name)
+    return _settle(plan, state, work, tick.name)
 
 
 def drop(plan: Plan, state: RunState, tick: WaitDropped) -> list[Command]:
@@ -206,7 +209,7 @@ def fits_a_wait(plan: Plan, state: RunState, event: Event, step: str | None = No
 def _fitting(plan: Plan, state: RunState, event: Event) -> Iterator[tuple[Work, str]]:
     cls = type(event)
     for wanted, waits in state.waits.items():
-        if wanted is not cls and not issubclass(cls, wanted):
+        if wanted is not cls and (wanted is None or not issubclass(cls, wanted)):
             continue
         for (_, name), work in waits.candidates(partial(_attribute, event)):
             if _fits(plan, work, work.progress.waiters[name], event):
@@ -214,10 +217,11 @@ def _fitting(plan: Plan, state: RunState, event: Event) -> Iterator[tuple[Work, 
 
 
 def _fits(plan: Plan, work: Work, waiter: Waiter, event: Event) -> bool:
-    exact = type(event) is waiter.event_type
-    if not exact and not (
-        plan.steps[work.step].subclasses and isinstance(event, waiter.event_type)
-    ):
+    wanted = waiter.event_type
+    if wanted is None:
+        return False
+    exact = type(event) is wanted
+    if not exact and not (plan.steps[work.step].subclasses and isinstance(event, wanted)):
         return False
     return waiter.requirements is not None and all(
         _attribute(event, key) == value for key, value in waiter.requirements.items()

@@ -20,6 +20,11 @@ class Admission:
         self._limit = limit
         self._doors: WeakKeyDictionary[asyncio.AbstractEventLoop, _Door] = WeakKeyDictionary()
 
+    @property
+    def is_unlimited(self) -> bool:
+        """Whether nobody ever waits."""
+        return self._limit is None
+
     def enter(self, begin: Callable[[], None], ended: asyncio.Future[None]) -> bool:
         """Begin a run now, or when another one has ended; return whether it began.
 

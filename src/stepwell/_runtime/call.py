@@ -2,11 +2,9 @@
 
 import asyncio
 import threading
-import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
@@ -52,6 +50,7 @@ class Host(Protocol):
     resources: RunResources
     run_id: str
     stream: EventStream
+    clock: Callable[[], float]
 
     @property
     def is_durable(self) -> bool:
@@ -83,7 +82,7 @@ class Host(Protocol):
         ...
 
     def wait_from(self, call: "StepCall", tick: WaitBegun | WaitDropped | StepSuspended) -> None:
-        """The step waits for an event, or does so no more."""
+        """The step waits, or does so no more."""
         ...
 
     def send_from(self, call: "StepCall", event: Event, step: str | None) -> None:
@@ -152,6 +151,11 @@ class StepCall(Port):
             self._waits = Waits(self, self.progress.name_wait)
         return self._waits
 
+    @property
+    def stands(self) -> bool:
+        """Whether it stands still in a wait."""
+        return self._waits is not None and self._waits.stands
+
     def close(self) -> None:
         """The step is done, or was left: nothing of it goes on."""
         self.ended = True
@@ -176,7 +180,8 @@ class StepCall(Port):
             store = internals.store
             if self._host.is_durable:
                 store = store.view(self.writes, internals.plan.codec.check)
-            self._context = Context.with_internals(replace(internals, store=store, port=self))
+            own = Internals(internals.plan, internals.run, store, self, internals.serializer)
+            self._context = Context.with_internals(own)
         return self._context
 
     def write_into(self, writes: Writes) -> None:
@@ -276,6 +281,16 @@ class StepCall(Port):
         own = name_of_user(name) if name else None
         return await self.waits.wait(event_type, question, own, requirements, timeout)
 
+    @override
+    async def sleep(self, seconds: float, name: str | None) -> None:
+        self._check_not_editing("sleep")
+        check_name(name, "the name of ctx.sleep")
+        await self.waits.sleep(seconds, name)
+
+    def now(self) -> float:
+        """The time by the run's clock, in seconds of Unix time."""
+        return self._host.clock()
+
     def wait(self, tick: WaitBegun | WaitDropped | StepSuspended) -> None:
         """Tell the engine that the step waits, or does so no more."""
         self._while_running(lambda: self._host.wait_from(self, tick))
@@ -287,7 +302,7 @@ class StepCall(Port):
             return RetryInfo()
         return RetryInfo(
             retry_number=failure.count,
-            elapsed_seconds=max(0.0, time.time() - failure.began),
+            elapsed_seconds=max(0.0, self.now() - failure.began),
             last_exception=failure.error,
             last_failed_at=datetime.fromtimestamp(failure.at, UTC),
         )
@@ -298,7 +313,7 @@ class StepCall(Port):
         attempt = work.failure.count if work.failure else 0
         seed = zlib.crc32(f"{self._host.run_id}/{work.step}/{work.id}/{attempt}".encode())
         took = self._loop.time() - self.started
-        return StepFailed(work, error, now=time.time(), took=took, seed=seed)
+        return StepFailed(work, error, now=self.now(), took=took, seed=seed)
 
     @override
     async def checkpoint(self) -> None:

@@ -9,11 +9,9 @@ busy run makes fewer and larger commits.
 import asyncio
 import json
 import secrets
-from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from typing import Any, Protocol
 
 from stepwell._engine.commands import Command, Finish, Invoke, Publish, Wake
@@ -27,7 +25,7 @@ from stepwell.errors import EncodingError
 from stepwell.events import Event
 from stepwell.storage.records import Claim, Commit
 
-__all__ = ["Boundary", "CommitStore", "Commits", "Durability"]
+__all__ = ["BEGUN", "RESUMED", "Boundary", "CommitStore", "Commits", "Durability"]
 
 
 class Durability(StrEnum):
@@ -72,18 +70,44 @@ class Boundary:
         """The JSON fragment that the store completes with number and time."""
         return f'{json.dumps(self.step)},{self.attempt},{self.took:.3f},"{self.outcome}"'
 
+    @property
+    def is_of_step(self) -> bool:
+        """Whether a step came so far; else something happened to the run."""
+        return self.step.isidentifier()
+
+
+BEGUN = Boundary("(begun)", 0, 0.0, "Begun")
+"""A run that was only asked for has work now."""
+
+RESUMED = Boundary("(resumed)", 0, 0.0, "Resumed")
+"""Commits that the steps which start now have one attempt more: the next may be the last."""
+
 
 @dataclass(slots=True)
 class _Batch:
-    """What goes into one commit; `created` are the fields that no commit before it knows."""
+    """What goes into one commit.
+
+    Attributes:
+        created: the fields that no commit before it knows.
+        taken: the last message of the inbox whose effect is in it.
+        is_of_step: a step came so far.
+    """
 
     patch: dict[str, str | None] = field(default_factory=dict[str, str | None])
     created: set[str] = field(default_factory=set[str])
-    log: deque[str] = field(default_factory=partial(deque[str], maxlen=LOG_LINES_MAX))
+    log: list[str] = field(default_factory=list[str])
     commands: list[Command] = field(default_factory=list[Command])
     waiting: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
     ended: Status | None = None
+    taken: int = 0
+    is_of_step: bool = False
     due: bool = False
+
+    def note(self, line: str) -> None:
+        """Say something of it in the log, which keeps the last lines only."""
+        self.log.append(line)
+        if len(self.log) >= 2 * LOG_LINES_MAX:
+            del self.log[:-LOG_LINES_MAX]
 
 
 class Commits:
@@ -94,6 +118,9 @@ class Commits:
         ledger: what is stored of the state.
         perform: carries out a command, once it may be.
         on_failure: told when no commit of this run can succeed any more.
+
+    Attributes:
+        on_settled: told each time that no commit is due or under way any more.
     """
 
     def __init__(
@@ -108,17 +135,30 @@ class Commits:
     ) -> None:
         self._store = store
         self._run_id, self._token, self._seq = claim.run_id, claim.token, claim.seq
+        self._nonce = secrets.token_urlsafe(6)
         self._internals = internals
         self._ledger = ledger
         self._durability = durability
         self._perform = perform
         self._on_failure = on_failure
+        self.on_settled: Callable[[], None] = _nobody_listens
         self._batch = _Batch()
-        self._fields = dict(claim.fields)  # as the store has them after the present batch
-        self._next_id = internals.run.next_id
+        self._fields = {**claim.fields, "status": "running"}  # as the present batch leaves them
+        self._next_id = int(claim.fields.get("next", "0"))
+        self._has_progressed = False
         self._texts: dict[int, str] = {}
         self._draining: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
+
+    @property
+    def are_settled(self) -> bool:
+        """Whether all that was taken is durable."""
+        return self._draining is None and not (self._batch.due or self._batch.patch)
+
+    @property
+    def has_unlogged(self) -> bool:
+        """Whether there is something in the next commit of which nothing is said in the log yet."""
+        return bool(self._batch.patch) and not self._batch.log
 
     def stage(
         self,
@@ -135,8 +175,9 @@ class Commits:
         """
         codec = self._internals.plan.codec
         texts = {id(event): codec.encode(event, type(event).__name__) for event in events}
-        with captured(captures):
-            self._stage_state(writes, writes)
+        if not writes.are_none:  # most steps don't touch the state, and a large one is slow to read
+            with captured(captures):
+                self._stage_state(writes, writes)
         self._texts = texts
 
     def stage_rest(self, writes: Writes, captures: Captured = NOTHING_CAPTURED) -> bool:
@@ -158,7 +199,7 @@ class Commits:
     def _stage_state(self, writes: Writes, part: Writes) -> None:
         cell = self._internals.store.cell
         values, shared = cell.without_others(writes), cell.shared_by_others(writes)
-        self._put(self._ledger.draft(part, values, shared).accept())
+        self.put(self._ledger.draft(part, values, shared).accept())
 
     def take_back(self, writes: Writes) -> None:
         """Make the live state what it would be without writes that are not committed."""
@@ -202,21 +243,27 @@ class Commits:
         """The text of an event that was just staged."""
         return self._texts[id(event)]
 
-    def add(self, commands: list[Command], boundary: Boundary, *, waits: bool = False) -> None:
+    def add(
+        self, commands: list[Command], boundary: Boundary, *, waits: bool = False, taken: int = 0
+    ) -> None:
         """Take what a tick changed into the next commit, and hold its commands until then.
 
-        With `waits`, a step stands still from now on: that is committed soon in every mode.
+        Args:
+            commands: what is to be done next.
+            boundary: what happened.
+            waits: a step stands still from now on: that is committed soon in every mode.
+            taken: the number of the last message in the inbox that is consumed with it, 0 for none:
+                that is committed soon, too.
         """
-        self._take_changes()
-        self._batch.log.append(boundary.entry())
+        self._take(boundary)
+        self._batch.taken = max(self._batch.taken, taken)
         held = self._held()
         for command in commands:
             if isinstance(command, held):
                 self._batch.commands.append(command)
             else:
                 self._perform(command)
-        if waits or self._batch.ended or self._durability is not Durability.EXIT:
-            self._batch.due = True
+        if waits or taken or self._batch.ended or self._durability is not Durability.EXIT:
             self._drain_soon()
 
     async def flush(self, boundary: Boundary) -> None:
@@ -228,26 +275,44 @@ class Commits:
         """
         if self._failure is not None:
             raise self._failure
-        self._take_changes()
-        self._batch.log.append(boundary.entry())
+        self._take(boundary)
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._batch.waiting.append(durable)
-        self._batch.due = True
         self._drain_soon()
         await durable
 
+    async def settle(self) -> None:
+        """Commit what is there, if there is anything, and wait until all of it is durable.
+
+        Raises:
+            LeaseLost: another process owns the run now.
+            StoreError: the store can't be reached, or refuses.
+        """
+        self._take_changes()
+        if self._batch.patch or self._batch.log:
+            self._drain_soon()
+        if self._draining is not None:
+            await asyncio.shield(self._draining)
+        if self._failure is not None:
+            raise self._failure
+
     def _held(self) -> tuple[type[Command], ...]:
         return (Publish, Finish) if self._batch.ended else _HELD[self._durability]
+
+    def _take(self, boundary: Boundary) -> None:
+        self._take_changes()
+        self._batch.note(boundary.entry())
+        self._batch.is_of_step = self._batch.is_of_step or boundary.is_of_step
 
     def _take_changes(self) -> None:
         """Put what changed into the present batch: all of it, or nothing if that raises."""
         run = self._internals.run
         changed = run.changed or {}
-        self._put({name: self._text_of_fact(name, fact) for name, fact in changed.items()})
+        self.put({name: self._text_of_fact(name, fact) for name, fact in changed.items()})
         run.changed = {}
         if run.next_id != self._next_id:
             self._next_id = run.next_id
-            self._put({"next": str(run.next_id)})
+            self.put({"next": str(run.next_id)})
         if run.status.ended and self._batch.ended is None:
             self._take_end(run.status)
         self._texts = {}
@@ -263,8 +328,8 @@ class Commits:
         fact.payload = self._as_committed(fact).payload
         return encode_fact(fact, self._encode)
 
-    def _put(self, patch: Mapping[str, str | None]) -> None:
-        """Take fields into the present batch; None deletes one.
+    def put(self, patch: Mapping[str, str | None]) -> None:
+        """Take fields into the present batch; None deletes one. What is there already stays out.
 
         A field that came and went within one batch leaves nothing in it: the batch of a run that
         commits only at its end would hold all that ever happened.
@@ -272,7 +337,10 @@ class Commits:
         batch = self._batch
         for name, text in patch.items():
             if text is not None:
-                if name not in self._fields and name not in batch.patch:
+                known = self._fields.get(name)
+                if known == text:
+                    continue
+                if known is None and name not in batch.patch:
                     batch.created.add(name)
                 batch.patch[name] = self._fields[name] = text
             elif self._fields.pop(name, None) is not None:
@@ -283,16 +351,17 @@ class Commits:
                     batch.patch[name] = None
 
     def _take_end(self, status: Status) -> None:
-        self._put(encode_outcome(self._internals.run, self._encode))
+        self.put(encode_outcome(self._internals.run, self._encode))
         if status is Status.COMPLETED:
             over = [name for name in self._fields if _is_fact(name) or name == "error"]
-            self._put(dict.fromkeys(over))
+            self.put(dict.fromkeys(over))
         self._batch.ended = status
 
     def _encode(self, value: Any, where: str) -> str:
         return self._texts.get(id(value)) or self._internals.plan.codec.encode(value, where)
 
     def _drain_soon(self) -> None:
+        self._batch.due = True
         if self._draining is None and self._failure is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
@@ -307,17 +376,22 @@ class Commits:
             self._fail(error, [*batch.waiting, *self._batch.waiting])
         finally:
             self._draining = None
+        self.on_settled()
 
     async def _send(self, batch: _Batch) -> None:
         self._seq += 1
+        progress = batch.is_of_step and bool(batch.patch) and not self._has_progressed
+        self._has_progressed = self._has_progressed or progress
         commit = Commit(
             run_id=self._run_id,
             token=self._token,
             seq=self._seq,
-            cid=secrets.token_urlsafe(9),
+            cid=f"{self._nonce}{self._seq}",
             patch=batch.patch,
-            log=list(batch.log),
+            log=batch.log[-LOG_LINES_MAX:],
             ended=batch.ended,
+            taken=batch.taken,
+            progress=progress,
         )
         await self._store.commit(commit)
 
@@ -334,6 +408,10 @@ class Commits:
             if not future.done():
                 future.set_exception(error)
         self._on_failure(error)
+
+
+def _nobody_listens() -> None:
+    """Most runs are over before anybody wants to know whether they rest."""
 
 
 def _is_fact(name: str) -> bool:

@@ -151,4 +151,5 @@ def _ending(tick: StepReturned | StepFailed | WaitBegun) -> str:
         case StepFailed():
             return f"failed with {type(tick.error).__name__}"
         case WaitBegun():
-            return f"waits for {tick.waiter.event_type.__name__}"
+            awaited = tick.waiter.event_type
+            return f"waits for {awaited.__name__}" if awaited else "sleeps"

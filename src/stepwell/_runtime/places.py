@@ -37,7 +37,7 @@ class Place:
             WorkflowRuntimeError: another loop in the same place has it.
         """
         number = self._number("")
-        own = given.replace("%", "%25").replace("/", "%2F") if given else str(number)
+        own = _escaped(given) if given else str(number)
         if own in self._taken:
             raise WorkflowRuntimeError(
                 f"two loops of one step are named {own!r}: the second would go on where the "
@@ -48,6 +48,7 @@ class Place:
 
     def count(self, what: str) -> str:
         """Return a name for one of several things of a kind that are done here."""
+        what = _escaped(what)
         return f"{self.path}{what}#{self._number(what)}"
 
     def enter(self, loop: str, item: int) -> "Place":
@@ -95,6 +96,11 @@ class Contents:
         for child in self._children.pop(name, ()):
             yield from self._take(child)
             yield child
+
+
+def _escaped(given: str) -> str:
+    """A name without the sign that parts the names of places."""
+    return given.replace("%", "%25").replace("/", "%2F")
 
 
 def name_of_user(given: str) -> str:

@@ -16,7 +16,7 @@ from stepwell.context._port import Port, check_event
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event
 
-__all__ = ["ElsewherePort", "RunPort"]
+__all__ = ["ElsewherePort", "Mailbox", "RunPort"]
 
 
 class Ending(Protocol):
@@ -69,7 +69,7 @@ class RunPort(Port):
                 f"{type(event).__name__} was sent to run {self.run_id!r}, which is over: no step "
                 f"can take it any more"
             )
-        self._check_room(event)
+        self._check_room(event, step)
         if self._check is not None:
             self._check(event, f"{type(event).__name__} for run {self.run_id!r}")
         tick = EventArrived(event, step)
@@ -91,10 +91,10 @@ class RunPort(Port):
         if not self._runner.is_early or step not in internals.plan.steps:
             routing.check_target(internals.plan, internals.run, event, step)
 
-    def _check_room(self, event: Event) -> None:
+    def _check_room(self, event: Event, step: str | None) -> None:
         """Refuse what nobody takes where too much of it is kept: its sender must know."""
         plan, run = self._runner.internals.plan, self._runner.internals.run
-        if waiting.is_full(run) and not routing.is_taken(plan, run, event):
+        if not routing.has_room(plan, run, event, step):
             raise WorkflowRuntimeError(
                 f"run {self.run_id!r} keeps {waiting.KEPT_MAX} events that no step has taken or "
                 f"waited for: {type(event).__name__} is refused. Let a step take such events."
@@ -134,14 +134,29 @@ class RunPort(Port):
         return self._runner.serves(checkpointer)
 
 
+class Mailbox(Protocol):
+    """The way to a run wherever it is."""
+
+    async def deliver(self, event: Event, step: str | None) -> None:
+        """Give an event to the run, and wait until it is durable."""
+        ...
+
+
 class ElsewherePort(Port):
-    """The handler's side of a run that another process executes."""
+    """The handler's side of a run that another process executes.
+
+    Args:
+        run_id: its name.
+        stream: where this process hears of it.
+        mailbox: takes events to it.
+    """
 
     where = "while another process executes the run"
 
-    def __init__(self, run_id: str, stream: EventStream) -> None:
+    def __init__(self, run_id: str, stream: EventStream, mailbox: Mailbox) -> None:
         self._run_id = run_id
         self._stream = stream
+        self._mailbox = mailbox
 
     @property
     @override
@@ -162,7 +177,14 @@ class ElsewherePort(Port):
         return self._stream.queue()
 
     @override
+    async def deliver(self, event: Event, step: str | None) -> None:
+        check_event(event, "send_event")
+        await self._mailbox.deliver(event, step)
+
+    @override
     def _remedy(self, what: str) -> str:
+        if what == "send_event":
+            return f"run {self._run_id!r} is reached with `await handler.send_event(...)`"
         return f"run {self._run_id!r} is only followed here; await the handler for its result"
 
 

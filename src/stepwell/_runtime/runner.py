@@ -9,10 +9,13 @@ until what led to them is durable.
 import asyncio
 import contextvars
 import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, assert_never
 
-from stepwell._engine import routing, waiting
+from stepwell._engine import resting, routing, waiting
 from stepwell._engine.commands import (
     Command,
     Finish,
@@ -27,11 +30,12 @@ from stepwell._engine.commands import (
 )
 from stepwell._engine.ledger import Writes
 from stepwell._engine.reduce import reduce
-from stepwell._engine.state import Work
+from stepwell._engine.state import TimeLeft, Work
 from stepwell._engine.ticks import (
     CancelAsked,
     EventArrived,
     EventSent,
+    RetryDue,
     RunResumed,
     RunStarted,
     StepFailed,
@@ -44,26 +48,35 @@ from stepwell._engine.ticks import (
     WaitExpired,
 )
 from stepwell._runtime.call import StepCall
-from stepwell._runtime.commits import Boundary, Commits
+from stepwell._runtime.commits import BEGUN, RESUMED, Boundary, Commits
 from stepwell._runtime.invoke import invoke
 from stepwell._runtime.narrator import Narrator
 from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.planning import Program
 from stepwell._runtime.stream import EventStream
-from stepwell._runtime.timers import Stopwatch
+from stepwell._runtime.timers import Stopwatch, clock_of_loop
 from stepwell._serialization import NOTHING_CAPTURED, Captured
 from stepwell.context.context import Internals
 from stepwell.errors import EncodingError, StepwellError, WorkflowRuntimeError
 from stepwell.events import Event, InputRequiredEvent
 from stepwell.resource import RunResources
 
-__all__ = ["Runner"]
+__all__ = ["Message", "Runner"]
+
+Message = tuple[int, EventArrived | CancelAsked]
+"""What came through the inbox of a run, as the n-th that was sent to it."""
 
 HALT_GRACE = 5.0
 """How long, in seconds, the end of a run waits for cancelled steps to clean up."""
 
 DROP_GRACE = 0.05
 """How long, in seconds, after a cancelled wait the end of the process may still cancel the run."""
+
+TIME_MAY_DIFFER = 1.0
+"""How far, in seconds, the stored time of a busy run may be from what is left of it."""
+
+EARLY = 1e-6
+"""How early a reminder may be, in seconds: no float is a more exact instant."""
 
 NOTHING = Writes()
 
@@ -82,9 +95,12 @@ class Runner:
         verbose: tell people what the steps do.
         stream: where the run publishes, which is closed by whoever owns it; by default one of its
             own.
+        clock: tells the time by which the run's waits, sleeps and retries are due, in seconds of
+            Unix time; by default that of this machine.
 
     Attributes:
         stream: what is published.
+        clock: as above; may be set until the run begins.
         checkpointer: what the run commits to.
         ended: done when the run is over, or can't go on here; never an exception.
         failure: why it can't go on here, if so.
@@ -99,8 +115,10 @@ class Runner:
         timeout: float | None = None,
         verbose: bool = False,
         stream: EventStream | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self.clock = clock or clock_of_loop(self._loop)
         self._program = program
         self._base = contextvars.copy_context()
         self._calls: dict[int, StepCall] = {}
@@ -115,6 +133,9 @@ class Runner:
         self._outcome: Outcome | None = None
         self._timeout = timeout
         self._stopwatch: Stopwatch | None = None
+        self._first = RESUMED
+        self._rest_watch: _RestWatch | None = None
+        self._drained: asyncio.Task[None] | None = None
         self.internals = internals
         self.run_id = run_id
         self.resources = resources
@@ -130,28 +151,69 @@ class Runner:
 
     def begin(self, tick: RunStarted | RunResumed) -> list[Command]:
         """Apply the first tick; nothing happens before `go`."""
+        self._first = BEGUN if isinstance(tick, RunStarted) else RESUMED
         return reduce(self._program.plan, self.internals.run, tick)
 
     def wait_turn(self) -> None:
         """Others go first: `go` is called later, or not at all if the run is cancelled before."""
         self._waits_its_turn = True
 
-    def go(self, commands: list[Command], commits: Commits | None = None) -> None:
-        """Carry out the first commands, and take ticks from now on."""
+    def go(
+        self,
+        commands: list[Command],
+        commits: Commits | None = None,
+        messages: Sequence[Message] = (),
+    ) -> list[Message]:
+        """Carry out the first commands, and take ticks from now on.
+
+        Args:
+            commands: what `begin` answered.
+            commits: where the run becomes durable.
+            messages: what came through its inbox meanwhile. It goes into the first commit, and no
+                step starts before it: none at all, if it ends the run.
+
+        Returns:
+            The messages for which there is no room: they must stay in the inbox for now.
+        """
         self._commits = commits
         self._waits_its_turn = False
         early, self._early = self._early or [], None
         if self._timeout is not None:
-            expire = TimedOut(self._timeout)
-            self._stopwatch = Stopwatch(self._timeout, lambda: self.feed(expire))
-        for command in commands:
-            self.perform(command)
+            expire, stored = TimedOut(self._timeout), self.internals.run.time_left
+            left = min(stored.after(self.clock()), self._timeout) if stored else self._timeout
+            self._stopwatch = Stopwatch(left, lambda: self.feed(expire))
+        self._begin_to_commit(commands, commits)
+        refused = self._receive_all(messages)
         for tick in early:
             self._feed_early(tick)
         for _, opened in self._opening:
             if not opened.done():  # its sender gave up waiting, or was refused
                 opened.set_result(None)
         self._watch()
+        return refused
+
+    def _begin_to_commit(self, commands: list[Command], commits: Commits | None) -> None:
+        """Carry out the first commands, when what led to them is durable."""
+        if commits is not None:
+            commits.on_settled = self._look_at_rest
+        if commits is not None and (commits.has_unlogged or self.internals.run.changed):
+            self._note_time()
+            commits.add(commands, self._first)
+        else:
+            for command in commands:
+                self.perform(command)
+
+    def _receive_all(self, messages: Sequence[Message]) -> list[Message]:
+        """Take messages; return those that can't be, and the events behind them, in their order.
+
+        A wish to end the run is never behind anything: what was sent before it is of no use then.
+        """
+        refused = list[Message]()
+        for number, tick in messages:
+            is_behind = bool(refused) and isinstance(tick, EventArrived)
+            if is_behind or not self.receive(number, tick):
+                refused.append((number, tick))
+        return refused
 
     def _feed_early(self, tick: Tick) -> None:
         """Take what came before the run was found: only now is known which step waits for it."""
@@ -221,6 +283,45 @@ class Runner:
             self._commits.stage(NOTHING, [tick.event] if isinstance(tick, EventArrived) else [])
         self._apply(tick, Boundary("", 0, 0.0, type(tick).__name__))
 
+    def receive(self, number: int, tick: EventArrived | CancelAsked) -> bool:
+        """Take what came through the inbox; the commit with its effect consumes it.
+
+        Returns:
+            Whether it was taken. If not it must stay in the inbox: as long as the run keeps as
+            many events as it may that no step has taken, before it goes, and from when it is given
+            back or over.
+        """
+        commits = self._commits
+        if commits is None or self._drained is not None or self.is_over or not self._has_room(tick):
+            return False
+        self._stage_outside(commits)
+        commands = self._message(commits, tick)
+        self._note_time()
+        commits.add(commands, Boundary("", 0, 0.0, type(tick).__name__), taken=number)
+        self._watch()
+        return True
+
+    def _has_room(self, tick: EventArrived | CancelAsked) -> bool:
+        plan, run = self.internals.plan, self.internals.run
+        return isinstance(tick, CancelAsked) or routing.has_room(plan, run, tick.event, tick.step)
+
+    def _message(self, commits: Commits, tick: EventArrived | CancelAsked) -> list[Command]:
+        """What follows from a message. Its sender is gone: what is wrong with it is only logged.
+
+        One for a step that may still come to wait for it is kept.
+        """
+        plan, run = self.internals.plan, self.internals.run
+        try:
+            if isinstance(tick, EventArrived):
+                target = plan.steps.get(tick.step or "")
+                if tick.step is not None and (target is None or target.gathers):
+                    routing.check_target(plan, run, tick.event, tick.step)
+                commits.stage(NOTHING, [tick.event])
+        except StepwellError as error:
+            log.warning("run %s: an event that was sent to it is lost: %s", self.run_id, error)
+            return []
+        return reduce(plan, run, tick)
+
     def began(self, call: StepCall) -> None:
         """The task of a step runs."""
         if self._narrator.is_heard:
@@ -280,7 +381,7 @@ class Runner:
         self.stream.publish(event)
 
     def wait_from(self, call: StepCall, tick: WaitBegun | WaitDropped | StepSuspended) -> None:
-        """A running step waits for an event, or does so no more: a commit of its own.
+        """A running step waits, or does so no more: a commit of its own.
 
         Raises:
             EncodingError: the class of the event, or the one that asks, has no durable form.
@@ -289,7 +390,8 @@ class Runner:
             return
         if self._commits is not None and isinstance(tick, WaitBegun):
             awaited = tick.waiter.event_type
-            self.internals.plan.codec.encode(awaited, f"the wait for {awaited.__name__}")
+            if awaited is not None:
+                self.internals.plan.codec.encode(awaited, f"the wait for {awaited.__name__}")
         if self._narrator.is_heard and not isinstance(tick, StepSuspended):
             self._narrator.waited(call, tick)
         boundary = self._boundary(call, type(tick).__name__)
@@ -326,6 +428,7 @@ class Runner:
         except Exception as error:  # noqa: BLE001  the handler raises it, as in `settle`
             self.abandon(error)
         self._forget_writes(call)
+        self._look_at_rest()
 
     async def checkpoint(self, call: StepCall) -> None:
         """Commit what a step has done so far."""
@@ -336,6 +439,7 @@ class Runner:
         call.writes.commit()
         call.note_progress()
         routing.forget_sends(self.internals.run, call.work)
+        self._note_time()
         await self._commits.flush(self._boundary(call, "Checkpoint"))
 
     async def record(self, call: StepCall) -> None:
@@ -361,6 +465,7 @@ class Runner:
     def _apply(self, tick: Tick, boundary: Boundary) -> None:
         commands = reduce(self._program.plan, self.internals.run, tick)
         if self._commits is not None:
+            self._note_time()
             self._commits.add(commands, boundary, waits=isinstance(tick, WaitBegun))
         else:
             for command in commands:
@@ -392,6 +497,8 @@ class Runner:
 
     async def capture(self, writes: Writes) -> Captured:
         """Read what only an await can read of what a step wrote, and of what others did."""
+        if writes.are_none and self._outside.are_none:
+            return NOTHING_CAPTURED
         values = [*self._touched(writes), *self._touched(self._outside)]
         return await self.internals.plan.codec.capture(values)
 
@@ -405,6 +512,8 @@ class Runner:
 
         With the next one that has read it, if only an await can read it.
         """
+        if self._outside.are_none:
+            return
         codec = self.internals.plan.codec
         for value in self._touched(self._outside):
             if id(value) not in captures and codec.must_capture(value):
@@ -417,6 +526,23 @@ class Runner:
             )
             commits.stage_rest(self._outside, captures)
         self._outside.forget()
+
+    def _note_time(self) -> None:
+        """Let the time that the run may still work go into the commit that comes now.
+
+        Exactly where nobody may execute the run for a while, else only if it went far from what is
+        stored: most runs are over before.
+        """
+        run = self.internals.run
+        if self._stopwatch is None or self._timeout is None or run.status.ended:
+            return
+        goes_on = run.rests and not self._stands_still
+        time_left = TimeLeft(self._stopwatch.left, self.clock() if goes_on else None)
+        stored = run.time_left or TimeLeft(self._timeout)
+        is_far = abs(stored.left - time_left.left) > TIME_MAY_DIFFER
+        if time_left != stored and (run.rests or stored.at is not None or is_far):
+            run.time_left = time_left
+            run.note("timer:run", time_left)
 
     def _boundary(self, call: StepCall, outcome: str) -> Boundary:
         took = (self._loop.time() - call.started) * 1000
@@ -452,9 +578,12 @@ class Runner:
     def _invoke(self, work: Work) -> None:
         if self.failure or work.id not in self.internals.run.queues[work.step].running:
             return
+        if self._drained is not None:
+            return
         step = self._program.steps[work.step]
         call = self._calls[work.id] = StepCall(self, work, step, self._loop.time())
-        call.task = self._loop.create_task(invoke(call), context=self._base.copy())
+        name = f"{self._program.plan.workflow}.{step.name} of run {self.run_id}"
+        call.task = self._loop.create_task(invoke(call), name=name, context=self._base.copy())
 
     def _tell_queued(self, work: Work) -> None:
         if not self.is_over:
@@ -462,7 +591,7 @@ class Runner:
 
     def _wake(self, command: Wake) -> None:
         call = self._calls.get(command.work.id)
-        if call is not None:
+        if call is not None and self._drained is None:
             self.began(call)
             call.waits.wake(command.waits)
 
@@ -471,6 +600,10 @@ class Runner:
         about = id(tick.waiter if isinstance(tick, WaitExpired) else tick.work)
 
         def remind() -> None:
+            left = (_due(tick) or 0.0) - self.clock()
+            if left > EARLY:  # by the loop's clock it is time, by that of the run it is not
+                self._reminders[about] = self._loop.call_later(left, remind)
+                return
             del self._reminders[about]
             self.feed(tick)
 
@@ -496,6 +629,7 @@ class Runner:
         self._finished = True
         if self._stopwatch is not None:
             self._stopwatch.pause()
+        self._look_at_rest()
         if self._halted or self._program.has_resources:
             self._ending = self._loop.create_task(self._end())
         else:
@@ -551,14 +685,86 @@ class Runner:
         """Let the time of the run count, unless it stands still until an answer comes."""
         if self._narrator.is_heard and not self.is_over and self.internals.run.idle:
             self._narrator.idle()
-        if self._stopwatch is None:
-            return
-        run, plan = self.internals.run, self.internals.plan
-        waits = run.idle and (run.expects_answer or plan.waits_for_human)
-        if self.is_over or waits:
-            self._stopwatch.pause()
-        else:
-            self._stopwatch.run()
+        if self._stopwatch is not None:
+            if self.is_over or self._stands_still:
+                self._stopwatch.pause()
+            else:
+                self._stopwatch.run()
+        self._look_at_rest()
+
+    @property
+    def _stands_still(self) -> bool:
+        """Whether the run waits for an answer, and for nothing else."""
+        run = self.internals.run
+        return run.idle and (run.expects_answer or self.internals.plan.waits_for_human)
+
+    # --- rest, and the way to it ---
+
+    @property
+    def rests(self) -> bool:
+        """Whether only time or the outside can move the run, and all that led here is durable."""
+        return (
+            (self._commits is None or self._commits.are_settled)
+            and self._early is None
+            and not self.is_over
+            and self.internals.run.rests
+        )
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no step is in the middle of something: those that are here stand in waits."""
+        return all(call.stands for call in self._calls.values())
+
+    def watch_rest(
+        self, on_rest: Callable[[], None], on_stir: Callable[[], None] | None = None
+    ) -> None:
+        """Have it told each time that the run comes to rest, and each time that it stirs again.
+
+        At once if it rests now.
+        """
+        self._rest_watch = _RestWatch(on_rest, on_stir)
+        self._look_at_rest()
+
+    def _look_at_rest(self) -> None:
+        if self._drained is not None:
+            self._stirred.set()
+        if self._rest_watch is not None:
+            self._rest_watch.look(self.rests)
+
+    def next_due(self) -> float | None:
+        """Return when time moves the run next, in seconds of Unix time; None if it never does."""
+        due = resting.next_due(self.internals.run)
+        if self._stopwatch is None or not self._stopwatch.runs:
+            return due
+        expires = self.clock() + self._stopwatch.left
+        return expires if due is None else min(due, expires)
+
+    def drain(self) -> asyncio.Future[None]:
+        """Start no more steps; what is to be done stays for whoever executes the run next.
+
+        Returns:
+            Done when no step runs any more outside of its waits, and all is durable, or when the
+            run is over; raises what a commit raises. Then the run can be abandoned, and is as it
+            is: nothing of it is lost.
+        """
+        if self._drained is None:
+            self._drained = self._loop.create_task(self._drain())
+        return self._drained
+
+    @cached_property
+    def _stirred(self) -> asyncio.Event:
+        """Set whenever a run that drains may have got further; most never do."""
+        return asyncio.Event()
+
+    async def _drain(self) -> None:
+        while not self.is_over and not self.is_quiet:
+            self._stirred.clear()
+            await self._stirred.wait()
+        if self.is_over:
+            await asyncio.shield(self.ended)
+        elif self._commits is not None:
+            self._stage_outside(self._commits, await self.capture(NOTHING))
+            await self._commits.settle()
 
     # --- what handlers ask ---
 
@@ -591,6 +797,31 @@ class Runner:
         if self._outcome is None:
             raise WorkflowRuntimeError(f"run {self.run_id!r} is not complete: await its handler")
         return self._outcome
+
+
+@dataclass(slots=True)
+class _RestWatch:
+    """Who is told when a run comes to rest, and when it stirs again."""
+
+    on_rest: Callable[[], None]
+    on_stir: Callable[[], None] | None
+    rested: bool = False
+
+    def look(self, rests: bool) -> None:
+        """Tell it, if that changed."""
+        if rests == self.rested:
+            return
+        self.rested = rests
+        tell = self.on_rest if rests else self.on_stir
+        if tell is not None:
+            tell()
+
+
+def _due(tick: WaitExpired | RetryDue) -> float | None:
+    """When a tick is to be fed, in seconds of Unix time."""
+    if isinstance(tick, WaitExpired):
+        return tick.waiter.deadline
+    return tick.work.failure.due if tick.work.failure else None
 
 
 def _failed_to_stage(

@@ -11,12 +11,16 @@ __all__ = ["EventStream"]
 class EventStream:
     """Events in the order in which they were published, kept as long as the run's handler.
 
+    Args:
+        keeps: whether anybody may read; in a worker nobody does, and nothing is kept.
+
     Attributes:
         is_watched: somebody wants to see what the steps do; only from then on such events are kept,
             so that a run that goes on for ever needs no memory for what nobody reads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = True) -> None:
+        self._keeps = keeps
         self._events: list[Event] = []
         self._closed = False
         self._waiting: list[asyncio.Future[None]] = []
@@ -27,7 +31,7 @@ class EventStream:
     def publish(self, event: Event) -> None:
         """Add an event, unless the stream is closed."""
         is_internal = isinstance(event, InternalDispatchEvent)
-        if self._closed or (is_internal and not self.is_watched):
+        if self._closed or not self._keeps or (is_internal and not self.is_watched):
             return
         self._events.append(event)
         if not is_internal:

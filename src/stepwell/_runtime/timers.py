@@ -1,9 +1,19 @@
-"""The time that a run may take. Waiting for an answer does not count."""
+"""Time: what it is now, and how much of it a run may take. Waiting for an answer does not count."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
-__all__ = ["Stopwatch"]
+__all__ = ["Stopwatch", "clock_of_loop"]
+
+
+def clock_of_loop(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """A clock that tells Unix time in seconds, as an event loop counts it on from now.
+
+    Whoever sets the clock of the machine meanwhile moves no deadline.
+    """
+    began = time.time() - loop.time()
+    return lambda: began + loop.time()
 
 
 class Stopwatch:
@@ -20,6 +30,18 @@ class Stopwatch:
         self._expire = expire
         self._handle: asyncio.TimerHandle | None = None
 
+    @property
+    def left(self) -> float:
+        """How long it may still run, in seconds."""
+        if self._handle is None:
+            return self._left
+        return max(0.0, self._handle.when() - self._loop.time())
+
+    @property
+    def runs(self) -> bool:
+        """Whether the time counts."""
+        return self._handle is not None
+
     def run(self) -> None:
         """Let the time count."""
         if self._handle is None:
@@ -28,6 +50,6 @@ class Stopwatch:
     def pause(self) -> None:
         """Let the time stand still."""
         if self._handle is not None:
-            self._left = max(0.0, self._handle.when() - self._loop.time())
+            self._left = self.left
             self._handle.cancel()
             self._handle = None

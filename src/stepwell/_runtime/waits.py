@@ -1,8 +1,8 @@
-"""`ctx.wait_for_event`: a step stands still until an event comes that fits."""
+"""`ctx.wait_for_event`, `ctx.sleep`: a step stands still until an event comes, or for a time."""
 
 import asyncio
+import math
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from typing import Any, Protocol, cast
@@ -28,6 +28,10 @@ class Waiting(Protocol):
     ended: bool
     task: asyncio.Task[None] | None
 
+    def now(self) -> float:
+        """The time by the run's clock."""
+        ...
+
     def encode(self, value: Any, where: str) -> str:
         """The text of a value."""
         ...
@@ -38,7 +42,7 @@ class Waiting(Protocol):
 
 
 class Waits:
-    """The waits of one call: those that stand open here, and the answers of earlier lives.
+    """The waits of one call: those that stand open here, and what became of those of earlier lives.
 
     Args:
         call: what they belong to.
@@ -65,12 +69,38 @@ class Waits:
         """
         _check(event_type, question, requirements, timeout)
         name = given_name or self._count(self._describe(event_type, question, requirements))
-        deadline = None if timeout is None else time.time() + timeout
-        known = self._call.work.progress.waiters.get(name)
+        deadline = None if timeout is None else self._call.now() + timeout
+        waiter = Waiter(event_type, requirements, question, deadline)
+        answer = (await self._reached(name, waiter, timeout)).answer
+        if answer is None:
+            raise TimeoutError(
+                f"step {self._call.work.step!r} waited for {event_type.__name__}, and it did not "
+                f"come in time"
+            )
+        return answer
+
+    async def sleep(self, seconds: float, given_name: str | None) -> None:
+        """Return when so much time has passed, counted from the first life of the step."""
+        _check_duration(seconds)
+        name = self._count(f"sleep.{given_name}" if given_name else "sleep")
+        if seconds == 0 and name not in self._call.work.progress.waiters:
+            await asyncio.sleep(0)
+            return
+        await self._reached(name, Waiter(None, None, None, self._call.now() + seconds), seconds)
+
+    async def _reached(self, name: str, waiter: Waiter, seconds: float | None) -> Waiter:
+        """Return a wait that is over, at once if an earlier life of the step has come so far."""
+        waiters = self._call.work.progress.waiters
+        known = waiters.get(name)
         if known is None or known.is_open:
-            waiter = Waiter(event_type, requirements, question, deadline)
-            await self._stand(WaitBegun(self._call.work, name, waiter, timeout))
-        return self._outcome(name)
+            await self._stand(WaitBegun(self._call.work, name, waiter, seconds))
+        waiters[name].is_read = True
+        return waiters[name]
+
+    @property
+    def stands(self) -> bool:
+        """Whether the step stands still in one of them, here and now."""
+        return any(not standing.done() for standing in self._standing.values())
 
     def close(self) -> None:
         """The step is done: what it left waiting behind is cancelled."""
@@ -95,7 +125,7 @@ class Waits:
             self._call.wait(tick)
             if os.environ.get(REPLAY) == "1" and not standing.done():
                 self._call.wait(StepSuspended(tick.work))
-                raise WaitingForEvent(f"step {tick.work.step!r} waits for an event")
+                raise WaitingForEvent(f"step {tick.work.step!r} waits, and is run again afterwards")
             await standing
         except asyncio.CancelledError:
             if not (self._call.halted or self._call.ended):
@@ -103,16 +133,6 @@ class Waits:
             raise
         finally:
             del self._standing[tick.name]
-
-    def _outcome(self, name: str) -> Event:
-        waiter = self._call.work.progress.waiters[name]
-        waiter.is_read = True
-        if waiter.answer is None:
-            raise TimeoutError(
-                f"step {self._call.work.step!r} waited for {waiter.event_type.__name__}, and it "
-                f"did not come in time"
-            )
-        return waiter.answer
 
     def _describe(
         self, event_type: type[Event], question: Event | None, requirements: Mapping[str, Any]
@@ -151,4 +171,12 @@ def _check(event_type: object, question: object, requirements: object, timeout: 
     if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
         raise WorkflowRuntimeError(
             f"wait_for_event(timeout={timeout!r}): give seconds, or None to wait for ever"
+        )
+
+
+def _check_duration(seconds: object) -> None:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not (is_number and 0 <= cast("float", seconds) < math.inf):
+        raise WorkflowRuntimeError(
+            f"sleep({seconds!r:.80}): give a number of seconds that is not negative"
         )

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from stepwell.cli.demo import command as demo
+from stepwell.cli.worker import command as worker
 from stepwell.errors import StepwellError
 
 __all__ = ["app"]
@@ -26,6 +27,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False)
 app.command()(demo.demo)
+app.command()(worker.worker)
 
 
 def _show_version(wanted: bool) -> None:

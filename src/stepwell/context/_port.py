@@ -70,6 +70,10 @@ class Port:
         """Stand still until an event comes that fits."""
         self._refuse("wait_for_event")
 
+    async def sleep(self, seconds: float, name: str | None) -> None:
+        """Stand still for a time."""
+        self._refuse("sleep")
+
     def retry_info(self) -> RetryInfo:
         """The failed attempts before this one."""
         self._refuse("retry_info")
@@ -188,6 +192,7 @@ _STEP_ONLY = frozenset(
         "map",
         "once",
         "retry_info",
+        "sleep",
         "wait_for_event",
         "write_event_to_stream",
     }

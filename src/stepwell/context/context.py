@@ -200,7 +200,7 @@ class Context(Generic[MODEL_T]):
     @property
     def is_running(self) -> bool:
         """Whether the run is going on, or was when the snapshot was taken."""
-        return self.internals.run.status is Status.RUNNING
+        return self.internals.run.status in {Status.RUNNING, Status.BLOCKED}
 
     @property
     def run_id(self) -> str:
@@ -281,6 +281,25 @@ class Context(Generic[MODEL_T]):
             event_type, waiter_event, waiter_id, requirements or {}, timeout
         )
         return cast("EventT", event)
+
+    async def sleep(self, seconds: float, *, name: str | None = None) -> None:
+        """Stand still for a time that goes on while no process executes the run.
+
+        The step gives its worker to others, as in a wait for an event. If the process ends
+        meanwhile, the step runs again from its first line, and sleeps only for what is left. A step
+        remembers all its sleeps until it ends, so let a long wait-and-look loop be a loop of steps,
+        or of `ctx.each`, which forgets what is behind it.
+
+        Args:
+            seconds: how long.
+            name: tells sleeps of one step apart whose order is not always the same. Those of the
+                same name, and those of none, are counted.
+
+        Raises:
+            WorkflowRuntimeError: `seconds` is no number, or negative, or without end.
+            ContextStateError: called outside of a step.
+        """
+        await self.internals.port.sleep(seconds, name)
 
     def retry_info(self) -> RetryInfo:
         """Return what is known of the failed attempts before this one.
@@ -456,7 +475,10 @@ def describe(internals: Internals) -> dict[str, str]:
         EncodingError: an event has no durable form.
     """
     plan, run = internals.plan, internals.run
-    fields = {"format": FORMAT, "workflow": plan.workflow, **encode_run(run, plan.codec.encode)}
+    fields = {"format": FORMAT, "workflow": plan.workflow}
+    if plan.version is not None:
+        fields["version"] = plan.version
+    fields |= encode_run(run, plan.codec.encode)
     return fields | {name: encode_fact(fact, plan.codec.encode) for name, fact in facts(run)}
 
 

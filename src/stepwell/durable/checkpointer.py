@@ -1,6 +1,7 @@
 """Checkpointers: where the runs of a workflow become durable."""
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +9,7 @@ from contextvars import ContextVar
 from importlib.metadata import entry_points
 from math import inf
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from typing_extensions import override
 
@@ -20,7 +21,12 @@ from stepwell.durable.session import Session
 from stepwell.errors import ContextStateError, RunNotFound, WorkflowValidationError
 from stepwell.storage.protocol import RunStore
 
-__all__ = ["Checkpointer", "find_checkpointer"]
+__all__ = ["Checkpointer", "checked_choice", "checked_durability", "find_checkpointer"]
+
+
+_of_urls: WeakValueDictionary[str, "Checkpointer"] = WeakValueDictionary()
+"""What a URL meant, as long as anybody uses it: workflows with the same one share a connection."""
+_finding = threading.Lock()
 
 
 class Attachable(Protocol):
@@ -50,6 +56,7 @@ class Checkpointer(ABC):
         on_lost: what a handler does whose run another process took over: wait for that one's
             result ("follow"), or raise LeaseLost ("raise").
         lease: how long this process may be silent before its runs go elsewhere, in seconds.
+        stall_limit: how long, in seconds, a step may block the event loop before they do.
     """
 
     _stack: ClassVar[ContextVar[tuple["Checkpointer", ...]]] = ContextVar(
@@ -63,11 +70,13 @@ class Checkpointer(ABC):
         reuse: Literal["interrupted", "never"] = "interrupted",
         on_lost: Literal["follow", "raise"] = "follow",
         lease: float = 15.0,
+        stall_limit: float = 300.0,
     ) -> None:
         self.durability = checked_durability(durability)
-        self.reuse = _checked("reuse", reuse, ("interrupted", "never"))
-        self.on_lost = _checked("on_lost", on_lost, ("follow", "raise"))
+        self.reuse = checked_choice("reuse", reuse, ("interrupted", "never"))
+        self.on_lost = checked_choice("on_lost", on_lost, ("follow", "raise"))
         self.lease = _checked_lease(lease)
+        self.stall_limit = _checked_stall_limit(stall_limit)
         self._sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = WeakKeyDictionary()
 
     @property
@@ -155,7 +164,7 @@ class Checkpointer(ABC):
             await shared.leave()
 
     def _new_session(self) -> Session:
-        return Session(self.connect, self.lease)
+        return Session(self.connect, self.lease, self.stall_limit)
 
     def __enter__(self) -> Self:
         Checkpointer._stack.set((*Checkpointer._stack.get(), self))
@@ -208,15 +217,21 @@ class _Shared:
                 await session.close()
 
 
-def find_checkpointer(source: Checkpointer | str) -> Checkpointer:
-    """Return the checkpointer that is meant: itself, or the one for a URL.
+def find_checkpointer(source: Checkpointer | str, **options: Any) -> Checkpointer:
+    """Return the checkpointer that is meant: itself, or the one for a URL, with these options.
 
     Packages offer URL schemes by entry points of the group `stepwell.stores`.
 
     Raises:
         WorkflowValidationError: it is neither, or no store is known for the scheme of the URL.
+        TypeError, ValueError: there is no such option, or it means nothing.
     """
     if isinstance(source, Checkpointer):
+        if options:
+            raise TypeError(
+                f"{', '.join(options)}: a checkpointer has its options already. Give them to it, "
+                f"or give a URL here"
+            )
         return source
     if not isinstance(source, str):  # pyright: ignore[reportUnnecessaryIsInstance]  users may give anything
         raise WorkflowValidationError(
@@ -230,7 +245,11 @@ def find_checkpointer(source: Checkpointer | str) -> Checkpointer:
             f"checkpointer={scheme + ':...'!r}: no store is known for this scheme; "
             f"known are {', '.join(sorted(known))}. Write it as in 'redis://host:6379'"
         )
-    return known[scheme].load()(source)
+    make = known[scheme].load()
+    if options:
+        return make(source, **options)
+    with _finding:
+        return _of_urls.setdefault(source, make(source))
 
 
 def checked_durability(name: str) -> Durability:
@@ -239,18 +258,35 @@ def checked_durability(name: str) -> Durability:
     Raises:
         ValueError: there is none of that name.
     """
-    return Durability(_checked("durability", name, tuple(Durability)))
+    return Durability(checked_choice("durability", name, tuple(Durability)))
 
 
 def _checked_lease(lease: object) -> float:
-    if isinstance(lease, bool) or not isinstance(lease, int | float):
-        raise TypeError(f"lease={lease!r:.80}: give seconds, as a number")
+    lease = _checked_number("lease", lease)
     if not 1 <= lease < inf:
         raise ValueError(f"lease={lease}: a lease lasts at least one second, and not for ever")
     return lease
 
 
-def _checked(option: str, value: str, known: tuple[str, ...]) -> str:
+def _checked_stall_limit(seconds: object) -> float:
+    seconds = _checked_number("stall_limit", seconds)
+    if not seconds > 0:
+        raise ValueError(f"stall_limit={seconds}: give seconds, more than none")
+    return seconds
+
+
+def _checked_number(option: str, seconds: object) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"{option}={seconds!r:.80}: give seconds, as a number")
+    return seconds
+
+
+def checked_choice(option: str, value: str, known: tuple[str, ...]) -> str:
+    """Return the value of an option that has a few.
+
+    Raises:
+        ValueError: it is none of them.
+    """
     if value not in known:
         choices = ", ".join(repr(str(one)) for one in known)
         raise ValueError(f"{option}={value!r}: choose one of {choices}")

@@ -2,44 +2,39 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from stepwell._engine.commands import Command
-from stepwell._engine.ledger import Ledger, Writes
-from stepwell._engine.state import RunState
 from stepwell._engine.ticks import RunResumed, RunStarted
-from stepwell._runtime.commits import Boundary, Commits, Durability
+from stepwell._runtime.commits import Durability
 from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.port import ElsewherePort, RunPort
 from stepwell._runtime.runner import Runner
 from stepwell._runtime.stream import EventStream
-from stepwell._serialization import captured
-from stepwell.context.context import Internals, describe, new_ledger
+from stepwell.context.context import Internals
 from stepwell.durable import loader
 from stepwell.durable.checkpointer import Checkpointer
-from stepwell.durable.outside import write_again
+from stepwell.durable.post import Post
 from stepwell.durable.recovery import Elsewhere, Ended, Request, find, follow
 from stepwell.durable.session import Session
+from stepwell.durable.tenure import Tenure, Terms, interrupted
 from stepwell.errors import (
     DurabilityError,
     LeaseLost,
     WorkflowCancelledByUser,
     WorkflowRuntimeError,
 )
-from stepwell.events import WorkflowCancelledEvent
+from stepwell.events import StartEvent, WorkflowCancelledEvent
 from stepwell.resource import ResourceDefinition
-from stepwell.storage.records import Claim, NewRun
+from stepwell.storage.records import Claim
 
 __all__ = ["Beginning", "Durable", "DurableExecution"]
 
-RESUMED = Boundary("(resumed)", 0, 0.0, "Resumed")
-"""Commits that the steps which start now have one attempt more: the next may be the last."""
-
 log = logging.getLogger("stepwell")
+
+_Held = TypeVar("_Held")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,8 @@ class DurableExecution:
         self._outcome: Outcome | None = None
         self.stream = EventStream()
         self.ended: asyncio.Future[None] = loop.create_future()
-        self._following = False
+        self._post: Post | None = None
+        self._cancelling: asyncio.Task[None] | None = None
         self._runner = make_runner(run_id=request.run_id or beginning.new_id, stream=self.stream)
         internals.port = RunPort(self._runner, self, self._check)
         internals.store.track(self._runner.outside, self._check)
@@ -108,19 +104,17 @@ class DurableExecution:
         return self._runner.run_id
 
     def cancel(self) -> None:
-        """End the run, if it is executed here."""
+        """End the run, or ask whoever executes it to."""
         if not self._turn.done():
             cancelled = WorkflowCancelledEvent()
             self.stream.publish(cancelled)
             self._outcome = Outcome(cancelled, WorkflowCancelledByUser())
             self._turn.cancel()  # not the task: one that has not begun would never end
             return
-        if not self._following:
+        if self._post is None:
             self._runner.cancel()
-            return
-        error = f"run {self.run_id!r} is executed by another process: cancel it there"
-        self._outcome = Outcome(None, DurabilityError(error))
-        self._task.cancel()
+        else:
+            self._cancelling = asyncio.get_running_loop().create_task(self._post.cancel())
 
     def outcome(self) -> Outcome:
         """How the run ended."""
@@ -136,7 +130,7 @@ class DurableExecution:
             async with self._checkpointer() as checkpointer, checkpointer.session() as session:
                 self._outcome = await self._carry_through(checkpointer, session)
         except asyncio.CancelledError:
-            self._outcome = self._outcome or Outcome(None, self._interrupted())
+            self._outcome = self._outcome or Outcome(None, interrupted(self.run_id))
             raise
         except Exception as error:  # noqa: BLE001  whatever it is, the handler raises it
             self._outcome = Outcome(None, error)
@@ -176,16 +170,22 @@ class DurableExecution:
                 case Claim():
                     found = await self._go_on(checkpointer, session, found)
                 case Elsewhere(run_id):
-                    self._internals.port = ElsewherePort(run_id, self.stream)
-                    self._following = True
-                    if self._refuse_early(f"run {run_id!r} is executed by another process"):
-                        self.cancel()
-                    found = await follow(session, self._request, run_id)
-                    self._following = False
+                    found = await self._follow(session, run_id)
                 case Ended(run_id):
                     return await self._stored_outcome(session, run_id)
                 case Outcome():
                     return found
+
+    async def _follow(self, session: Session, run_id: str) -> Claim | Ended | Elsewhere:
+        """Look after a run that another process executes; what is asked of it goes by post."""
+        self._post = Post(session.store, self._internals.plan.codec, run_id)
+        self._internals.port = ElsewherePort(run_id, self.stream, self._post)
+        try:
+            if self._refuse_early(f"run {run_id!r} is executed by another process"):
+                await self._post.cancel()
+            return await follow(session, self._request, run_id)
+        finally:
+            self._post = None
 
     def _refuse_early(self, why: str) -> bool:
         """Refuse what was done before the run was found; whether it was asked to end."""
@@ -216,84 +216,41 @@ class DurableExecution:
     async def _create(
         self, checkpointer: Checkpointer, session: Session
     ) -> Outcome | Claim | Elsewhere | Ended | None:
-        """Begin a new run; its creation, with the work for its first steps, is its first commit."""
-        internals = self._internals
-        self._take_what_is_lent(self._beginning.tick)
-        values = internals.store.cell.values()
-        self._runner.outside.commit()
-        captures = await internals.plan.codec.capture(values.values())
-        internals.run.changed = {}
-        commands = self._runner.begin(self._beginning.tick)
-        ledger = new_ledger(internals)
-        with captured(captures):
-            state = ledger.draft(Writes(assigned=set(values)), values, ()).accept()
-        fields = {**describe(internals), **{name: text for name, text in state.items() if text}}
-        run = NewRun(self.run_id, self._request.digest, session.lease.owner, fields)
-        internals.run.changed = {}
-        claim = await session.create(run)
-        if claim is not None:
-            return await self._execute(checkpointer, session, claim, ledger, commands)
-        internals.run = RunState.of_steps(list(internals.plan.steps))
-        return await find(session, replace(self._request, run_id=self.run_id))
-
-    def _take_what_is_lent(self, tick: RunStarted | RunResumed) -> None:
-        """Put into the state what the first event holds for it, so that it is durable as such."""
-        cell, types = self._internals.store.cell, self._internals.plan.codec.types
-        codec = types.codec_of(type(tick.event)) if isinstance(tick, RunStarted) else None
-        if codec is not None and codec.lends is not None and isinstance(tick, RunStarted):
-            for key, value in codec.lends(tick.event).items():
-                if key not in cell.values():
-                    cell.put(key, value)
+        """Begin a new run; if its name is taken meanwhile, that run is meant."""
+        tenure = self._tenure(checkpointer, session)
+        creating = tenure.create(self._beginning.tick, self.run_id, self._request.digest)
+        created = await self._held(creating, checkpointer)
+        return created or await find(session, replace(self._request, run_id=self.run_id))
 
     async def _go_on(
         self, checkpointer: Checkpointer, session: Session, claim: Claim
     ) -> Outcome | Elsewhere:
-        """Go on with a run that was claimed: load it, and every piece of work is pending again."""
-        self._runner.run_id = claim.run_id
-        before = self._internals.store.cell.values()
-        try:
-            ledger = loader.load_into(self._internals, claim.run_id, claim.fields)
-        except DurabilityError:
-            await session.give_back(claim)
-            raise
-        write_again(self._internals.store.cell, self._runner.outside, before)
-        self._internals.run.changed = {}
-        commands = self._runner.begin(RunResumed(time.time()))
-        return await self._execute(checkpointer, session, claim, ledger, commands)
+        """Go on with a run that was claimed."""
+        return await self._held(self._tenure(checkpointer, session).go_on(claim), checkpointer)
 
-    async def _execute(
-        self,
-        checkpointer: Checkpointer,
-        session: Session,
-        claim: Claim,
-        ledger: Ledger,
-        commands: list[Command],
-    ) -> Outcome | Elsewhere:
-        runner, store = self._runner, session.store
-        durability = self._durable.durability
-        self._internals.port = RunPort(runner, self, self._check)
-        runner.checkpointer = checkpointer
-        commits = Commits(
-            store, claim, self._internals, ledger, durability, runner.perform, runner.abandon
-        )
-        unwatch = session.lease.watch(runner.abandon)
-        if self._internals.run.changed:
-            commits.add(commands, RESUMED)
-            commands = []
+    def _tenure(self, checkpointer: Checkpointer, session: Session) -> Tenure:
+        terms = Terms(checkpointer, self._durable.durability, self._first_event)
+        self._internals.port = RunPort(self._runner, self, self._check)
+        return Tenure(session, self._internals, self._runner, terms)
+
+    def _first_event(self, _: object) -> StartEvent:
+        """What the run begins with is known here: it has the same input, or would be another."""
+        tick = self._beginning.tick
+        assert isinstance(tick, RunStarted)  # noqa: S101  a context that goes on has an input
+        return tick.event
+
+    async def _held(
+        self, holding: Awaitable[_Held], checkpointer: Checkpointer
+    ) -> _Held | Elsewhere:
+        """What comes of a tenure; if the run was lost to another process, it is followed there."""
         try:
-            runner.go(commands, commits)
-            await asyncio.shield(runner.ended)
-        finally:
-            unwatch()
-            session.executing.discard(claim.run_id)
-            if runner.failure or not self._internals.run.status.ended:
-                runner.abandon(self._interrupted())
-                await session.give_back(claim)
-        if isinstance(runner.failure, LeaseLost) and checkpointer.on_lost == "follow":
-            self._runner = self._make_runner(run_id=claim.run_id, stream=self.stream)
-            self._internals.store.track(self._runner.outside, self._check)
-            return Elsewhere(claim.run_id)
-        return runner.outcome()
+            return await holding
+        except LeaseLost:
+            if checkpointer.on_lost != "follow":
+                raise
+        self._runner = self._make_runner(run_id=self._runner.run_id, stream=self.stream)
+        self._internals.store.track(self._runner.outside, self._check)
+        return Elsewhere(self._runner.run_id)
 
     def _check(self, value: Any, where: str) -> None:
         """Refuse at once what a step could not commit: nobody else could be told later."""
@@ -302,9 +259,3 @@ class DurableExecution:
             codec.check(value, where)
         else:
             codec.encode(value, where)
-
-    def _interrupted(self) -> DurabilityError:
-        return DurabilityError(
-            f"run {self.run_id!r} was interrupted in this process. What was committed is there: "
-            f"start the run again, with the same input, to go on."
-        )

@@ -33,6 +33,7 @@ class MemoryCheckpointer(Checkpointer):
         on_lost: what a handler does whose run another owner took over: wait for that one's result
             ("follow"), or raise LeaseLost ("raise").
         lease: how long an owner may be silent before its runs go elsewhere, in seconds.
+        stall_limit: how long, in seconds, a step may block the event loop before they do.
 
     Raises:
         ValueError: an option, or the URL, means nothing.
@@ -46,8 +47,15 @@ class MemoryCheckpointer(Checkpointer):
         reuse: Literal["interrupted", "never"] = "interrupted",
         on_lost: Literal["follow", "raise"] = "follow",
         lease: float = 15.0,
+        stall_limit: float = 300.0,
     ) -> None:
-        super().__init__(durability=durability, reuse=reuse, on_lost=on_lost, lease=lease)
+        super().__init__(
+            durability=durability,
+            reuse=reuse,
+            on_lost=on_lost,
+            lease=lease,
+            stall_limit=stall_limit,
+        )
         self._server = source if isinstance(source, MemoryServer) else _server_at(source)
         self._address = source if isinstance(source, str) else f"memory at {id(source):x}"
 

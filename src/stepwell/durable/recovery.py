@@ -1,19 +1,19 @@
 """Which run a start means: a new one, one to go on with, or one that lives elsewhere.
 
 With a `run_id` it is the run of that name. Without one it is a run of the same workflow and input
-that was interrupted or failed; while its owner lives, equal input means nothing.
+that was interrupted or failed; while its owner lives, or while the run waits in peace for a worker,
+its time or a message, equal input means nothing.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 from stepwell._engine.plan import Plan
 from stepwell._engine.state import Status
 from stepwell.context.context import Context
+from stepwell.durable.identity import digest_of_input
 from stepwell.durable.session import Session
 from stepwell.errors import RunConflict, RunCorrupt
 from stepwell.events import StartEvent
@@ -70,8 +70,7 @@ def input_digest(plan: Plan, event: StartEvent | None, ctx: Context[Any]) -> str
         EncodingError: the input has no durable form.
     """
     text = plan.codec.encode(event or ctx.internals.run.input, "the input of the run")
-    canonical = json.dumps(json.loads(text), sort_keys=True)
-    return sha256(f"{plan.workflow}\n{canonical}".encode()).hexdigest()[:16]
+    return digest_of_input(plan.workflow, text)
 
 
 async def find(session: Session, request: Request) -> Claim | Ended | Elsewhere | None:
@@ -92,9 +91,11 @@ async def find(session: Session, request: Request) -> Claim | Ended | Elsewhere 
     if not request.reuse:
         return None
     for run_id in await session.store.same_input(request.digest):
-        found = await _take(session, request, run_id)
-        if isinstance(found, Claim):
-            return found
+        info = await session.store.peek(run_id)
+        if info is not None and not info.parked:
+            found = await _take(session, request, run_id)
+            if isinstance(found, Claim):
+                return found
     return None
 
 
@@ -119,7 +120,7 @@ async def _take(
         if info.owner and not await _is_gone(session, info.owner, run_id):
             return Elsewhere(run_id)
         request.check(run_id, await session.store.read(run_id) or {})
-        claim = await session.claim(run_id, info.owner)
+        claim = await session.claim(run_id, info.owner, info.lane)
         if claim is not None:
             return claim
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 from stepwell.durable.lease import Lease
-from stepwell.errors import DurabilityError, StoreError
+from stepwell.durable.mailbox import Mailbox
+from stepwell.errors import DurabilityError, LeaseLost, StepwellError, StoreError
 from stepwell.storage.protocol import RunStore
-from stepwell.storage.records import Claim, NewRun
+from stepwell.storage.records import Claim, Lane, NewRun, Release
 
 __all__ = ["Session"]
 
@@ -24,16 +26,20 @@ class Session:
     Args:
         connect: makes a store, not yet open.
         lease: how long this process may be silent before its runs go elsewhere, in seconds.
+        stall_limit: how long, in seconds, the event loop may be blocked before that.
 
     Attributes:
-        executing: the runs that this session executes.
+        executing: the runs that this session executes, or asks for.
     """
 
-    def __init__(self, connect: Callable[[], RunStore], lease: float) -> None:
+    def __init__(
+        self, connect: Callable[[], RunStore], lease: float, stall_limit: float = 300.0
+    ) -> None:
         self.store = connect()
-        self.lease = Lease(connect, lease)
-        self.executing: set[str] = set()
-        self._giving_back: set[asyncio.Task[None]] = set()
+        self.lease = Lease(connect, lease, stall_limit, self._look_after_runs)
+        self.executing: dict[str, Hold] = {}
+        self.mailbox = Mailbox(self.store, self.lease.owner, self.executing)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Connect.
@@ -45,67 +51,154 @@ class Session:
 
     async def close(self) -> None:
         """End the lease, and with it our hold on all runs; give the connections back."""
-        for task in self._giving_back:
+        for task in self._tasks:
             task.cancel()
+        await self.mailbox.close()
         await self.lease.close()
         await self.store.close()
 
     async def create(self, run: NewRun) -> Claim | None:
         """Create a run that we own; None if the name is taken."""
         await self.lease.cover(self.store.partition_of(run.run_id))
-        with self._executing_if_ours(run.run_id) as ours:
-            ours.append(await self.store.create(run))
-        return ours[0]
+        return await self._taken(run.run_id, self.store.create(run))
 
-    async def claim(self, run_id: str, was: str) -> Claim | None:
+    async def claim(self, run_id: str, was: str, lane: Lane, *, due: bool = False) -> Claim | None:
         """Take a run over; None if somebody was faster."""
         await self.lease.cover(self.store.partition_of(run_id))
-        with self._executing_if_ours(run_id) as ours:
-            ours.append(await self.store.claim(run_id, self.lease.owner, was))
-        return ours[0]
+        asking = self.store.claim(run_id, self.lease.owner, was, lane, due=due)
+        return await self._taken(run_id, asking)
 
-    @contextmanager
-    def _executing_if_ours(self, run_id: str) -> Generator[list[Claim | None]]:
+    async def _taken(self, run_id: str, asking: Awaitable[Claim | None]) -> Claim | None:
         """Count a run as executed here from before it is claimed, and on only if it was.
 
-        If the answer is lost, the store may say that it is ours, and nobody executes it: then the
-        next one here who wants it claims it from ourselves.
+        If the answer is lost, the store may say that it is ours, and nobody executes it: then it
+        is given back as soon as the store answers, or whoever wants it here claims it from
+        ourselves.
         """
-        known = run_id in self.executing
-        self.executing.add(run_id)
-        claims: list[Claim | None] = []
+        self.executing.setdefault(run_id, ASKING)
+        claim: Claim | None = None
         try:
-            yield claims
+            claim = await asking
+        except (StoreError, asyncio.CancelledError):
+            self._in_background(self._renounce(run_id))
+            raise
         finally:
-            if not known and not any(claims):
-                self.executing.discard(run_id)
+            self.let_go(run_id, ASKING.token)
+        if claim is not None:
+            self._stop(run_id, f"run {run_id} was taken from this process, and taken back")
+            self.executing[run_id] = Hold(claim.token)
+        return claim
 
-    async def give_back(self, claim: Claim) -> None:
+    async def _renounce(self, run_id: str) -> None:
+        """Give back what may have been claimed unheard, unless somebody here executes it."""
+        await asyncio.sleep(RELEASE_AGAIN)
+        owner = self.lease.owner
+        try:
+            info = await self.store.peek(run_id)
+            if info is None or info.owner != owner or run_id in self.executing:
+                return
+            claim = await self.store.claim(run_id, owner, owner, info.lane)
+            if claim is not None:
+                await self.store.release(Release(run_id, claim.token, claim.lane))
+        except StoreError:
+            self._in_background(self._renounce(run_id))
+        except DurabilityError as error:
+            log.info("run %s is not ours to give back: %s", run_id, error)
+
+    def hold(self, claim: Claim, stop: Callable[[LeaseLost], None]) -> None:
+        """Have a run that was claimed here stopped when it went elsewhere."""
+        self.executing[claim.run_id] = Hold(claim.token, stop)
+
+    def let_go(self, run_id: str, token: str) -> None:
+        """The run is not executed here any more, by the right of this token."""
+        if run_id in self.executing and self.executing[run_id].token == token:
+            del self.executing[run_id]
+
+    async def give_back(self, release: Release) -> None:
         """Let whoever comes next have a run at once, without waiting for our lease.
 
         As long as this process lives and holds it, nobody else would go on with it. So if the store
         can't be reached now, it is tried until it can.
         """
-        self.executing.discard(claim.run_id)
-        if not await self._released(claim):
-            task = asyncio.get_running_loop().create_task(self._release_some_time(claim))
-            self._giving_back.add(task)
-            task.add_done_callback(self._giving_back.discard)
+        self.let_go(release.run_id, release.token)
+        if not await self._released(release):
+            self._in_background(self._release_some_time(release))
 
-    async def _release_some_time(self, claim: Claim) -> None:
+    async def block(self, claim: Claim, fingerprint: str, error: str) -> None:
+        """Set a run aside that this code does not know; where that fails, give it back."""
+        try:
+            await self.store.block(claim, fingerprint, error)
+        except StepwellError as reason:
+            log.warning("run %s can't be set aside: %s", claim.run_id, reason)
+            await self.give_back(Release(claim.run_id, claim.token, claim.lane))
+        self.let_go(claim.run_id, claim.token)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _release_some_time(self, release: Release) -> None:
         while True:
             await asyncio.sleep(RELEASE_AGAIN)
-            if await self._released(claim):
+            if await self._released(release):
                 return
 
-    async def _released(self, claim: Claim) -> bool:
+    async def _released(self, release: Release) -> bool:
         try:
             async with asyncio.timeout(RELEASE_AGAIN):
-                await self.store.release(claim.run_id, claim.token)
+                await self.store.release(release)
         except (StoreError, TimeoutError) as error:
             reason = str(error) or "no answer in time"
-            log.warning("run %s is given back when the store answers: %s", claim.run_id, reason)
+            log.warning("run %s is given back when the store answers: %s", release.run_id, reason)
             return False
         except DurabilityError as error:
-            log.info("run %s is not ours to give back: %s", claim.run_id, error)
+            log.info("run %s is not ours to give back: %s", release.run_id, error)
         return True
+
+    def _look_after_runs(self) -> None:
+        """The lease was over for a while: runs that were given to others have to stop here."""
+        for run_id in self.executing:
+            self._in_background(self._look_after(run_id))
+
+    async def _look_after(self, run_id: str) -> None:
+        try:
+            info = await self.store.peek(run_id)
+        except StepwellError as error:
+            log.warning("run %s may belong to another process: %s", run_id, error)
+            return
+        if info is None or info.owner != self.lease.owner:
+            self._stop(
+                run_id,
+                f"run {run_id} went to another process while this one was silent for longer than "
+                f"its lease: it stops here, and is followed by its id",
+            )
+
+    def _stop(self, run_id: str, why: str) -> None:
+        held = self.executing.get(run_id, ASKING)
+        if held.stop is not None:
+            held.stop(LeaseLost(why))
+            self.lease.renew_soon()
+        elif held is not ASKING:  # it has not begun, and won't
+            del self.executing[run_id]
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether a run that was claimed is still ours, as far as is known."""
+        held = self.executing.get(claim.run_id)
+        return held is not None and held.token == claim.token
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A run that is executed here, by the right of a token.
+
+    Attributes:
+        stop: ends that at once; None as long as it has not begun.
+    """
+
+    token: str
+    stop: Callable[[LeaseLost], None] | None = None
+
+
+ASKING = Hold("")
+"""The store was asked for a run, and has not answered."""

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
-from stepwell.durable.checkpointer import Checkpointer
+from stepwell.durable.checkpointer import Checkpointer, checked_choice
+from stepwell.redis.acks import Acks
 from stepwell.redis.keys import check_namespace
 from stepwell.redis.source import Source
 from stepwell.redis.store import RedisStore
@@ -18,8 +19,10 @@ class RedisCheckpointer(Checkpointer):
     """Makes runs durable in Redis 7.0 or newer, or Valkey 7.2 or newer.
 
     Args:
-        source: a URL (`redis://`, `rediss://`, `unix://`, `embedded:` or `embedded:///some/dir`),
-            or any redis-py client, sync or async: its settings are used, its connections are not.
+        source: a URL (`redis://`, `rediss://`, `unix://`, `embedded:` or `embedded:///some/dir`;
+            any node of a cluster will do; `redis+sentinel://a:26379,b:26379/name` asks sentinels),
+            or any redis-py client, sync or async, of Cluster and Sentinel too: its settings are
+            used, its connections are not.
         namespace: keeps the runs of several applications on one server apart.
         durability: when a step boundary becomes durable: before anything that follows from it
             happens ("sync"), soon and in order ("async"), or at the end and on demand ("exit").
@@ -28,6 +31,9 @@ class RedisCheckpointer(Checkpointer):
         on_lost: what a handler does whose run another process took over: wait for that one's
             result ("follow"), or raise LeaseLost ("raise").
         lease: how long this process may be silent before its runs go elsewhere, in seconds.
+        stall_limit: how long, in seconds, a step may block the event loop before they do.
+        acks: who has to have a commit before it counts: the memory of the server ("server"), its
+            disk ("disk", where the server tells the truth about that), or a replica ("replica").
 
     Attributes:
         stats: what this checkpointer has done since it was made.
@@ -46,11 +52,20 @@ class RedisCheckpointer(Checkpointer):
         reuse: Literal["interrupted", "never"] = "interrupted",
         on_lost: Literal["follow", "raise"] = "follow",
         lease: float = 15.0,
+        stall_limit: float = 300.0,
+        acks: Literal["server", "disk", "replica"] = "server",
     ) -> None:
-        super().__init__(durability=durability, reuse=reuse, on_lost=on_lost, lease=lease)
+        super().__init__(
+            durability=durability,
+            reuse=reuse,
+            on_lost=on_lost,
+            lease=lease,
+            stall_limit=stall_limit,
+        )
         self._source = Source.of(source)
         check_namespace(namespace)
         self._namespace = namespace
+        self._acks = Acks(checked_choice("acks", acks, tuple(Acks)))
         self.stats = Stats()
 
     @property
@@ -60,7 +75,9 @@ class RedisCheckpointer(Checkpointer):
 
     @override
     def connect(self) -> RunStore:
-        return RedisStore(self._source, self._namespace, lease=self.lease, stats=self.stats)
+        return RedisStore(
+            self._source, self._namespace, lease=self.lease, stats=self.stats, acks=self._acks
+        )
 
     def __repr__(self) -> str:
         return f"RedisCheckpointer({self._source.address!r}, namespace={self._namespace!r})"

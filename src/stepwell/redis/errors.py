@@ -11,8 +11,17 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from stepwell.errors import DurabilityError, RunCorrupt, StoreError
-from stepwell.redis.wire import is_reply
-from stepwell.storage.refusals import corrupt, gone, lease_lost, out_of_order
+from stepwell.redis.resp import is_reply
+from stepwell.storage.refusals import (
+    corrupt,
+    executed,
+    gone,
+    inbox_full,
+    lease_lost,
+    out_of_order,
+    over,
+    wait_closed,
+)
 
 __all__ = [
     "first_word",
@@ -29,12 +38,14 @@ _GRANT = (
     "Correct user and password in the address, or let the user run the commands, keys and channels "
     "that docs/redis-layout.md lists"
 )
-_ALONE = "It is part of a cluster, which this version can't use: take a server of its own"
+_SETTLE = "The nodes of the cluster send from one to the other: look at CLUSTER NODES of each"
 _PASSING = {
+    "ASK": _SETTLE,
     "BUSY": "Wait for the script that the server runs, or end it with SCRIPT KILL",
     "CLUSTERDOWN": _WAIT,
     "LOADING": _WAIT,
     "MASTERDOWN": _WAIT,
+    "MOVED": _SETTLE,
     "MISCONF": "Repair what keeps the server from writing its data: its log tells (a full disk?)",
     "NOREPLICAS": "Bring the replicas back that min-replicas-to-write asks for",
     "NOSCRIPT": "Somebody runs SCRIPT FLUSH all the time: make an end of it",
@@ -44,7 +55,7 @@ _PASSING = {
 }
 _REMEDIES = _PASSING | {
     "DENIED": _GRANT, "NOAUTH": _GRANT, "NOPERM": _GRANT, "WRONGPASS": _GRANT,
-    "ASK": _ALONE, "CROSSSLOT": _ALONE, "MOVED": _ALONE,
+    "CROSSSLOT": "Two keys of one run are in different slots: report it, with this message",
 }  # fmt: skip
 
 
@@ -97,7 +108,7 @@ def undecodable(run_id: str, name: str) -> RunCorrupt:
     )
 
 
-def run_refusal(run_id: str, reply: Sequence[Any]) -> DurabilityError:
+def run_refusal(run_id: str, reply: Sequence[Any]) -> DurabilityError:  # noqa: PLR0911  one a code
     """The error for a script's reply about a run: a name, and what goes with it."""
     match [part.decode(errors="replace") if isinstance(part, bytes) else part for part in reply]:
         case ["GONE", *_]:
@@ -108,5 +119,13 @@ def run_refusal(run_id: str, reply: Sequence[Any]) -> DurabilityError:
             return out_of_order(run_id, seq)
         case ["CORRUPT", name, text, *_]:
             return corrupt(run_id, name, text)
+        case ["OVER", status, *_]:
+            return over(run_id, status)
+        case ["CLOSED", name, *_]:
+            return wait_closed(run_id, name)
+        case ["FULL", *_]:
+            return inbox_full(run_id)
+        case ["EXECUTED", *_]:
+            return executed(run_id)
         case _:
             return RunCorrupt(f"run {run_id}: a script gave the unknown answer {reply}")

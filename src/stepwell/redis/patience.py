@@ -7,6 +7,7 @@ import time
 from redis.exceptions import RedisError
 
 from stepwell.errors import OutcomeUnknown, StoreError, StoreRefused, StoreUnavailable
+from stepwell.redis.acks import Unacknowledged
 from stepwell.redis.errors import first_word, is_final, remedy, told
 from stepwell.redis.wire import Disconnected
 
@@ -47,24 +48,26 @@ class Patience:
         self._started = time.monotonic()
         self._tries = 0
         self._in_doubt = False
+        self._missed: Unacknowledged | None = None
 
-    async def after(self, trouble: Disconnected | RedisError) -> None:
+    async def after(self, trouble: Disconnected | RedisError | Unacknowledged) -> None:
         """Return when it is time for the next try.
 
         Raises:
             StoreRefused: the server refuses, and will.
             StoreUnavailable: time is over, and no try reached the server.
-            OutcomeUnknown: time is over, and a try may have been carried out.
+            OutcomeUnknown: time is over, and a try may have been carried out, or was and did not
+                get where it should.
         """
         self._tries += 1
-        self._in_doubt |= self._changes and isinstance(trouble, Disconnected) and trouble.sent
+        self._remember(trouble)
         reason = trouble.reason if isinstance(trouble, Disconnected) else trouble
         if isinstance(reason, StoreError):
             raise reason
         if is_final(reason):
             raise self.refused(reason) from reason
         pause = pause_seconds(self._tries)
-        if self._elapsed() + pause > (self._seconds if first_word(reason) else self._seconds_alone):
+        if self._elapsed() + pause > self._seconds_after(reason):
             raise self.given_up(reason) from reason
         await asyncio.sleep(pause)
 
@@ -74,6 +77,12 @@ class Patience:
             f"{self._what}: tried {self._tries} times in {self._elapsed():.1f} s at "
             f"{self._address}, the last time: {told(reason)}"
         )
+        if self._missed:
+            return OutcomeUnknown(
+                f"{tried}. It was applied on the server, and {self._missed.by} did not acknowledge "
+                "it, so it may be lost with the server. When that is repaired, start the run "
+                "again: it goes on from what is there"
+            )
         if self._in_doubt:
             return OutcomeUnknown(
                 f"{tried}. It was sent and no reply came, so it may or may not have been done; "
@@ -91,12 +100,25 @@ class Patience:
             f"{self._damage(reason)}, and what was committed stays. {remedy(reason)}"
         )
 
+    def _remember(self, trouble: Exception) -> None:
+        if isinstance(trouble, Unacknowledged):
+            self._missed = trouble
+        elif isinstance(trouble, Disconnected):
+            self._in_doubt |= self._changes and trouble.sent
+
+    def _seconds_after(self, reason: Exception) -> float:
+        """Somebody answered, or nobody is there at all."""
+        answered = first_word(reason) or isinstance(reason, Unacknowledged)
+        return self._seconds if answered else self._seconds_alone
+
     def _elapsed(self) -> float:
         return time.monotonic() - self._started
 
     def _damage(self, reason: Exception) -> str:
         if "script: " in str(reason):  # said by a command inside a script
             return "A part of it may have been written"
+        if self._missed:
+            return f"An earlier try was carried out, and {self._missed.by} did not acknowledge it"
         if self._in_doubt:
             return "An earlier try may have been carried out"
         return "Nothing was changed by it"

@@ -1,7 +1,8 @@
 """The Lua scripts: one file for one transition, loaded with what it includes.
 
 A script names its keys and arguments in its header, and gets them as locals of these names; the
-first of further arguments (`...`) stands at ARGV[rest]. `-- include: name` puts the functions of
+first of further arguments (`...`) stands at ARGV[rest]. One with any number of keys has them in
+KEYS, and one without arguments says `none`. `-- include: name` puts the functions of
 `lua/include/name.lua` before it, each file once.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from stepwell.redis.wire import Wire, Word
+from stepwell.redis.wire import Line, Word
 
 __all__ = ["Script", "script", "script_names"]
 
@@ -35,14 +36,14 @@ class Script:
     text: str
     sha: str
 
-    async def run(self, wire: Wire, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
+    async def run(self, line: Line, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
         """Run it; load it first where the server does not have it (any more)."""
         call: tuple[Word, ...] = ("EVALSHA", self.sha, len(keys), *keys, *arguments)
         try:
-            return await wire.call(*call)
+            return await line.call(*call)
         except NoScriptError:
-            await wire.call("SCRIPT", "LOAD", self.text)
-            return await wire.call(*call)
+            await line.call("SCRIPT", "LOAD", self.text)
+            return await line.call(*call)
 
 
 @cache
@@ -73,11 +74,12 @@ def _included(source: str) -> Iterator[str]:
 
 def _bindings(source: str) -> Iterator[str]:
     keys, arguments = _header(source, "keys"), _header(source, "args")
-    yield _binding("KEYS", keys)
     if arguments[-1] == "...":
         yield f"local rest = {len(arguments)}"
         arguments.pop()
-    yield _binding("ARGV", arguments)
+    for table, names in (("KEYS", keys), ("ARGV", arguments)):
+        if names not in ([], ["..."], ["none"]):
+            yield _binding(table, names)
 
 
 def _binding(table: str, names: list[str]) -> str:

@@ -5,23 +5,58 @@ The layout, and what each script promises, is told in docs/redis-layout.md.
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from stepwell.errors import RunCorrupt, StoreRefused
+from stepwell.redis.acks import Acks
 from stepwell.redis.errors import run_refusal
-from stepwell.redis.fields import commit_words, decoded, text
+from stepwell.redis.fields import (
+    PEEKED,
+    commit_words,
+    context_of,
+    decoded,
+    encoded_tags,
+    received,
+    run_info,
+    text,
+)
 from stepwell.redis.gateway import Gateway
+from stepwell.redis.indexes import Indexes
 from stepwell.redis.keys import Keys
 from stepwell.redis.listener import Listener
-from stepwell.redis.patience import Patience
+from stepwell.redis.owners import Owners
+from stepwell.redis.slices import Patch, Slices
 from stepwell.redis.source import Source
-from stepwell.redis.wire import Stats
-from stepwell.storage.limits import ABSENT_MS, encoded_run, lease_ms
+from stepwell.redis.topology import Topology
+from stepwell.redis.whereabouts import Whereabouts, WhereaboutsMemory
+from stepwell.redis.wire import Stats, Word
+from stepwell.storage.limits import (
+    AT_ONCE_MAX,
+    INBOX_MAX,
+    KEYS_MAX,
+    encoded_message,
+    encoded_run,
+    lease_ms,
+)
 from stepwell.storage.names import digest_of
-from stepwell.storage.records import Claim, Commit, NewRun, Presence, RunInfo
+from stepwell.storage.protocol import Bell
+from stepwell.storage.records import (
+    Claim,
+    Commit,
+    Due,
+    Lane,
+    Message,
+    NewRun,
+    Presence,
+    Received,
+    Release,
+    Renewal,
+    RunInfo,
+    Swept,
+    Topic,
+)
 
 __all__ = ["RedisStore"]
 
@@ -29,7 +64,11 @@ _FORMAT = "1"
 _SERVER_FLOOR = (7, 0)
 _OPEN_SECONDS = 1.0
 _PATIENCE_SECONDS_MIN = 1.0
-_PEEKED = ("workflow", "status", "digest", "owner", "token", "seq", "cid", "format")
+_PAGE = 200
+_MESSAGES = 100
+"""How many messages come with a claim at most, and are then fetched at once."""
+_TAIL = 16
+"""How many messages are fetched at first, where a run has got news."""
 
 
 class RedisStore:
@@ -41,6 +80,7 @@ class RedisStore:
         lease: seconds that an owner is trusted without renewal, and that calls keep trying.
         partitions: of the namespace, fixed when it is first opened.
         stats: where to count.
+        acks: who has to have what was written before it counts.
 
     Raises:
         ValueError: a namespace, number of partitions or lease that can't be used.
@@ -54,27 +94,35 @@ class RedisStore:
         lease: float = 15.0,
         partitions: int = 16,
         stats: Stats,
+        acks: Acks = Acks.SERVER,
     ) -> None:
-        self._lease_ms = lease_ms(lease)
+        lease_ms(lease)
         self._source = source
         self._namespace = namespace
-        self._lease = lease
         self._keys = Keys(namespace, partitions)
         self._stats = stats
         patience = max(lease / 3, _PATIENCE_SECONDS_MIN)
-        self._gateway = Gateway(source, stats, lease, patience)
-        self._listener = Listener(source, patience)
-        self._appeared: dict[str, dict[int, asyncio.Event]] = {}
+        topology = Topology(source, patience)
+        self._acks = acks
+        self._gateway = Gateway(topology, stats, lease)
+        self._write = partial(self._gateway.run, acks=acks)
+        self._listener = Listener(topology)
+        self._owners = Owners(self._gateway, self._listener, self._keys, source.address, lease)
+        self._indexes = Indexes(self._gateway, self._keys)
+        self._slices = Slices(self._gateway, self._keys)
+        self._seen = WhereaboutsMemory()
 
     async def open(self) -> None:
         """Connect, and check that the server and the namespace will do.
 
         Raises:
             StoreUnavailable: no server answers within about a second.
-            StoreRefused: password, permissions, version, or a namespace that was made otherwise.
+            StoreRefused: password, permissions, version, a namespace that was made otherwise, or a
+                server that can't acknowledge as it should.
         """
         try:
             await self._check_server()
+            await self._gateway.require(self._acks)
             await self._check_namespace()
         except BaseException:
             await self.close()
@@ -85,152 +133,288 @@ class RedisStore:
         await self._listener.close()
         await self._gateway.close()
 
+    @property
+    def partitions(self) -> int:
+        """How many groups of runs there are."""
+        return self._keys.partitions
+
     def partition_of(self, run_id: str) -> int:
         """The partition that a run lives in."""
         return self._keys.partition_of(run_id)
 
     async def create(self, run: NewRun) -> Claim | None:
         """Create a run that the caller owns; None if the id is taken."""
-        nonce = secrets.token_hex(8)
-        reply = await self._gateway.run(
+        nonce, fields = secrets.token_hex(8), encoded_run(run)
+        keys, partition = self._keys, self.partition_of(run.run_id)
+        reply = await self._write(
             "create",
             f"creating run {run.run_id}",
-            [*self._run_keys(run.run_id, run.owner), *self._index(run)],
-            [run.run_id, run.owner, nonce, run.digest, *encoded_run(run)],
+            [
+                *self._birth_keys(run.run_id),
+                keys.owned(partition, run.owner),
+                keys.owners(partition),
+                *self._index(run),
+            ],
+            [run.run_id, run.owner, nonce, *_identity(run), *fields],
         )
         if reply[0] == "EXISTS":
             return None
-        return Claim(run.run_id, f"1:{nonce}", 1, dict(run.fields))
+        claim = Claim(run.run_id, f"1:{nonce}", 1, dict(run.fields), run.queue, claims=1)
+        self._seen.note(run.run_id, run.owner, claim.lane)
+        return claim
+
+    async def enqueue(self, run: NewRun, delay: float) -> bool:
+        """Create a run that nobody owns, due after so many seconds; False if the id is taken."""
+        nonce, fields = secrets.token_hex(8), encoded_run(run)
+        partition, lane = self.partition_of(run.run_id), Lane(run.queue, run.fields["workflow"])
+        news, delay_ms = self._keys.due_news(partition), round(delay * 1000)
+        reply = await self._write(
+            "enqueue",
+            f"enqueueing run {run.run_id}",
+            [
+                *self._birth_keys(run.run_id),
+                self._keys.due(partition, lane),
+                *self._index(run),
+            ],
+            [run.run_id, nonce, *_identity(run), lane.workflow, delay_ms, news, *fields],
+        )
+        return reply[0] == "OK"
 
     async def peek(self, run_id: str) -> RunInfo | None:
         """What can be said of a run without loading it; None if there is none."""
         values = await self._gateway.read(
-            "hash", f"looking at run {run_id}", "HMGET", self._keys.run(run_id), *_PEEKED
+            "hash", f"looking at run {run_id}", "HMGET", self._keys.run(run_id), *PEEKED
         )
-        known = ((n, v) for n, v in zip(_PEEKED, values, strict=True) if v is not None)
-        found = {name: text(run_id, name, value) for name, value in known}
-        if not found:
-            return None
-        for name in _PEEKED:
-            if name not in found and name != "owner":
-                raise run_refusal(run_id, ["CORRUPT", name, ""])
-        owner = found.get("owner", "")
-        return RunInfo(found["workflow"], found["status"], found["digest"], owner)
+        info = run_info(run_id, values)
+        if info is not None:
+            self._seen.note(run_id, info.owner, info.lane)
+        return info
 
     async def same_input(self, digest: str) -> Sequence[str]:
         """The runs of one workflow and input that did not complete, oldest first."""
-        key = self._keys.same(digest)
-        members = await self._gateway.read(
-            "zset", f"looking for runs with the input {digest}", "ZRANGE", key, 0, -1
-        )
-        return [member.decode() for member in members]
+        return await self._indexes.same_input(digest)
 
-    async def claim(self, run_id: str, owner: str, was: str) -> Claim | None:
+    async def due(self, partition: int, lanes: Sequence[Lane], limit: int) -> Due:
+        """Up to `limit` runs of these lanes that are due, longest first in each lane."""
+        if not lanes:
+            return Due((), None)
+        keys = [self._keys.due(partition, lane) for lane in lanes]
+        what = f"looking for runs that are due in partition {partition}"
+        reply = await self._gateway.run("due", what, keys, [limit])
+        places, names = reply[2::2], reply[3::2]
+        runs: list[tuple[str, Lane]] = [
+            (name.decode(), lanes[place]) for place, name in zip(places, names, strict=True)
+        ]
+        return Due(runs, None if reply[1] < 0 else reply[1])
+
+    async def claim(
+        self, run_id: str, owner: str, was: str, lane: Lane, *, due: bool = False
+    ) -> Claim | None:
         """Take a run over from an owner that is gone (`was`, empty for nobody), or that ended."""
-        reply = await self._gateway.run(
-            "claim",
-            f"claiming run {run_id}",
-            self._claim_keys(run_id, owner, was),
-            [run_id, owner, was, secrets.token_hex(8), self._keys.done(run_id)],
-        )
+        nonce = secrets.token_hex(8)
+        while True:
+            reply = await self._gateway.run(
+                "claim",
+                f"claiming run {run_id}",
+                self._claim_keys(run_id, owner, was, lane),
+                [run_id, owner, was, nonce, *lane, int(due), self._keys.done(run_id)],
+            )
+            if reply[0] != "LANE" or due:
+                break
+            lane = _lane(run_id, reply[1:])
         if reply[0] == "CORRUPT":
             raise run_refusal(run_id, reply)
         if reply[0] != "OK":
             return None
+        self._seen.note(run_id, owner, lane)
         return await self._claimed(run_id, *reply[1:])
 
     async def commit(self, commit: Commit) -> None:
         """Apply a commit once, however often it has to be sent."""
-        what = f"commit {commit.seq} of run {commit.run_id}"
-        if commit.ended is None:
-            keys = [self._keys.run(commit.run_id), self._keys.log(commit.run_id)]
-            reply = await self._gateway.run("commit", what, keys, commit_words(commit))
+        patch = Patch.of(commit)
+        if patch.is_large:
+            await self._commit_in_slices(commit, patch)
         else:
-            reply = await self._finish(commit, commit.ended, what)
-        if reply[0] not in ("OK", "DUP"):
-            raise run_refusal(commit.run_id, reply)
+            _check(commit.run_id, await self._send_commit(commit, patch))
         self._stats.commits += 1
 
-    async def release(self, run_id: str, token: str) -> None:
-        """Give a run back before it ended, so that anybody may claim it at once."""
-        owner = await self._owner(run_id)
-        reply = await self._gateway.run(
-            "release",
-            f"releasing run {run_id}",
-            [*self._run_keys(run_id, owner), self._keys.due(self.partition_of(run_id))],
-            [run_id, token, self._keys.done(run_id)],
-        )
-        if reply[0] not in ("OK", "DUP"):
-            raise run_refusal(run_id, reply)
+    async def release(self, release: Release) -> None:
+        """Give a run back before it ended, so that anybody may claim it when it is due."""
+        run_id, keys = release.run_id, self._keys
+        partition = self.partition_of(run_id)
+        when = "" if release.due_at is None else release.due_at
+
+        async def attempt(at: Whereabouts) -> list[Any]:
+            return await self._gateway.run(
+                "release",
+                f"releasing run {run_id}",
+                [
+                    keys.run(run_id),
+                    keys.log(run_id),
+                    keys.inbox(run_id),
+                    keys.owned(partition, at.owner),
+                    keys.due(partition, at.lane),
+                ],
+                [
+                    run_id, release.token, at.owner, *at.lane, when, int(release.parked),
+                    int(release.counted), keys.done(run_id), keys.due_news(partition),
+                ],
+            )  # fmt: skip
+
+        _check(run_id, await self._where_it_is(run_id, attempt))
+
+    async def block(self, claim: Claim, fingerprint: str, error: str) -> None:
+        """Give a run back that this code can't go on with; other code is asked to try."""
+        run_id, keys = claim.run_id, self._keys
+        partition = self.partition_of(run_id)
+
+        async def attempt(at: Whereabouts) -> list[Any]:
+            return await self._gateway.run(
+                "block",
+                f"giving run {run_id} back",
+                [
+                    keys.run(run_id),
+                    keys.log(run_id),
+                    keys.owned(partition, at.owner),
+                    keys.blocked(partition, at.lane),
+                ],
+                [run_id, claim.token, at.owner, *at.lane, fingerprint, error, keys.done(run_id)],
+            )
+
+        _check(run_id, await self._where_it_is(run_id, attempt))
+
+    async def unblock(self, partition: int, lane: Lane, fingerprint: str) -> int:
+        """Make blocked runs of a lane due that were blocked by other code, up to 100."""
+        keys = [self._keys.blocked(partition, lane), self._keys.due(partition, lane)]
+        what, news = f"looking for blocked runs of {lane.workflow}", self._keys.due_news(partition)
+        cursor, found = b"0", 0
+        while True:
+            words = [fingerprint, *lane, cursor, AT_ONCE_MAX - found, news]
+            _, cursor, more = await self._gateway.run("unblock", what, keys, words)
+            found += more
+            if cursor == b"0" or found >= AT_ONCE_MAX:
+                return found
+
+    async def deliver(self, message: Message) -> bool:
+        """Put a message into the inbox of a run, once; it stays there until a commit takes it."""
+        run_id, keys = message.run_id, self._keys
+        partition = self.partition_of(run_id)
+        words, key = encoded_message(message)
+
+        async def attempt(at: Whereabouts) -> list[Any]:
+            return await self._write(
+                "deliver",
+                f"sending a message to run {run_id}",
+                [
+                    keys.run(run_id),
+                    keys.inbox(run_id),
+                    keys.sent(run_id),
+                    keys.mail(partition, at.owner),
+                    keys.due(partition, at.lane),
+                ],
+                [
+                    run_id, words, key, int(message.urgent), at.owner, *at.lane,
+                    keys.owner(partition, at.owner), keys.due_news(partition), INBOX_MAX, KEYS_MAX,
+                    *(message.open_wait or ()),
+                ],
+            )  # fmt: skip
+
+        reply = await self._settled(run_id, lambda: self._where_it_is(run_id, attempt))
+        _check(run_id, reply)
+        return reply[0] == "OK"
+
+    async def mail(self, owner: str, partition: int) -> Sequence[str]:
+        """The runs of an owner that got messages since this was last asked."""
+        return await self._owners.mail(owner, partition)
+
+    async def inbox(self, run_id: str, after: int) -> Sequence[Received]:
+        """The messages of a run that no commit has taken, with higher numbers than `after`."""
+        messages = await self._messages(run_id, -_TAIL)
+        if len(messages) == _TAIL and messages[0].number > after + 1:
+            messages = await self._messages(run_id, 0)
+        return [one for one in messages if one.number > after]
 
     async def read(self, run_id: str) -> dict[str, str] | None:
         """The context of a run; None if there is none."""
-        fields = await self._gateway.read(
-            "hash", f"reading run {run_id}", "HGETALL", self._keys.run(run_id)
-        )
-        return decoded(run_id, fields) if fields else None
+        what, key = f"reading run {run_id}", self._keys.run(run_id)
+        while True:
+            fields = decoded(run_id, await self._gateway.read("hash", what, "HGETALL", key))
+            if "staged" not in fields:
+                return context_of(fields) if fields else None
+            await self._slices.settle(run_id, fields["staged"])
+
+    async def runs(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[RunInfo]:
+        """Up to `limit` runs, those created last first."""
+        found = list[RunInfo]()
+        while len(found) < limit:
+            names = await self._names(limit - len(found), before)
+            if not names:
+                break
+            infos = await asyncio.gather(*(self.peek(run_id) for _, run_id in names))
+            found += (info for info in infos if info is not None)
+            before = names[-1]
+        return found
+
+    async def delete(self, run_id: str) -> bool:
+        """Forget a run; False if there is none."""
+        info = await self.peek(run_id)
+        if info is None:
+            return False
+        reply = await self._where_it_is(run_id, lambda at: self._delete(run_id, at))
+        self._seen.forget(run_id)
+        if reply[0] != "GONE":  # which is what a second try finds after the first
+            _check(run_id, reply)
+        return True
+
+    async def watch(self, topic: Topic, bell: Bell) -> None:
+        """Ring a bell from now on whenever there may be news of a topic."""
+        what = f"listening for news of {topic.name or 'runs'} ({topic.kind})"
+        await self._owners.join(what, self._keys.channel(topic), bell)
+
+    def unwatch(self, topic: Topic, bell: Bell) -> None:
+        """Ring it no more."""
+        self._listener.leave(self._keys.channel(topic), bell)
 
     async def wait_for_end(self, run_id: str, seconds: float) -> None:
         """Return when the run ends or changes hands, at the latest after so many seconds."""
-        channel, changed = self._keys.done(run_id), asyncio.Event()
+        topic, changed = Topic("run", self.partition_of(run_id), run_id), asyncio.Event()
         try:
             async with asyncio.timeout(seconds):
-                await self._join(f"following run {run_id}", channel, changed)
-                if await self._owner(run_id):
+                await self.watch(topic, changed)
+                if (await self._look(run_id)).owner:
                     await changed.wait()
         except TimeoutError:
             return
         finally:
-            self._listener.leave(channel, changed)
+            self.unwatch(topic, changed)
 
-    async def appear(self, owner: str, partition: int) -> None:
+    async def appear(self, owner: str, partition: int) -> Renewal:
         """Make an owner known in a partition: its channel first, then its lease."""
-        what, appeared = f"making owner {owner} known", self._appeared.setdefault(owner, {})
-        channel = self._keys.owner(partition, owner)
-        lost = appeared.get(partition, asyncio.Event())
-        await self._join(what, channel, lost)
-        appeared[partition] = lost
-        reply = await self._gateway.run(
-            "appear", what, self._owner_keys(partition), [owner, channel, self._lease_ms]
-        )
-        for gone in reply[2]:
-            await self._bury(gone.decode(), partition)
+        return await self._owners.appear(owner, partition)
 
-    async def renew(self, owner: str) -> None:
+    async def renew(self, owner: str) -> Renewal:
         """Renew the lease of an owner in all partitions in which it appeared."""
-        await asyncio.gather(*(self._renew(owner, p) for p in self._appeared.get(owner, ())))
+        return await self._owners.renew(owner)
 
     async def disappear(self, owner: str) -> None:
-        """End the lease of an owner that has no runs any more."""
-        for partition, lost in self._appeared.pop(owner, {}).items():
-            keys = [*self._owner_keys(partition), self._keys.owned(partition, owner)]
-            what = f"ending the lease of owner {owner}"
-            await self._gateway.run("disappear", what, keys, [owner])
-            self._listener.leave(self._keys.owner(partition, owner), lost)
+        """End the lease of an owner; forget it, unless runs are still in its name."""
+        await self._owners.disappear(owner)
 
     async def presence(self, owner: str, run_id: str) -> Presence:
         """Whether an owner of a run still lives; asked twice, some time apart, it is sure."""
-        partition = self.partition_of(run_id)
-        reply = await self._gateway.run(
-            "presence",
-            f"looking for the owner of run {run_id}",
-            self._owner_keys(partition),
-            [owner, self._keys.owner(partition, owner), ABSENT_MS],
-        )
-        return Presence[reply[0]]
+        return await self._owners.presence(owner, self.partition_of(run_id))
+
+    async def sweep(self, partition: int) -> Swept:
+        """Look for owners that are gone, and make their runs due, up to 100."""
+        return await self._owners.sweep(partition)
 
     async def _check_server(self) -> None:
         server = await self._gateway.greet("opening the store", _OPEN_SECONDS)
-        version, mode = server["version"].decode(), server["mode"].decode()
+        version = server["version"].decode()
         if tuple(int(part) for part in version.split(".")[:2]) < _SERVER_FLOOR:
             raise StoreRefused(
                 f"the server at {self._source.address} has version {version}; nothing was changed. "
                 "Stepwell needs Redis 7.0 or Valkey 7.2, or newer: update it"
-            )
-        if mode != "standalone":
-            raise StoreRefused(
-                f"the server at {self._source.address} runs in {mode} mode, which this version "
-                "can't use; nothing was changed. Take a server that holds all keys"
             )
 
     async def _check_namespace(self) -> None:
@@ -255,75 +439,225 @@ class RedisStore:
                 "numbers, or take another namespace"
             )
 
-    async def _finish(self, commit: Commit, status: str, what: str) -> list[Any]:
-        run_id = commit.run_id
-        owner = await self._owner(run_id)
+    async def _commit_in_slices(self, commit: Commit, patch: Patch) -> None:
+        reply = ["UNSTAGED"]
+        while reply[0] == "UNSTAGED":
+            staged = await self._slices.put_aside(commit, patch)
+            reply = await self._send_commit(commit, patch.core if staged else patch, staged)
+        _check(commit.run_id, reply)
+        await self._slices.settle(commit.run_id, commit.cid)
+
+    async def _send_commit(self, commit: Commit, patch: Patch, staged: int = 0) -> list[Any]:
+        what = f"commit {commit.seq} of run {commit.run_id}"
+        words = commit_words(commit, patch, staged)
+        if commit.ended is None:
+            keys = self._commit_keys(commit, aside=staged > 0)
+            attempt = partial(self._write, "commit", what, keys, words)
+        else:
+            attempt = partial(self._finish, commit, commit.ended, what, words)
+        return await self._settled(commit.run_id, attempt)
+
+    async def _finish(self, commit: Commit, status: str, what: str, words: list[Word]) -> list[Any]:
+        run_id, keys = commit.run_id, self._keys
+        partition = self.partition_of(run_id)
+        seen = self._seen.of(run_id) or await self._look(run_id)
+        owner = seen.owner
+        while True:
+            reply = await self._write(
+                "finish",
+                what,
+                [
+                    keys.run(run_id),
+                    keys.log(run_id),
+                    keys.inbox(run_id),
+                    keys.sent(run_id),
+                    keys.owned(partition, owner),
+                    keys.ended(partition),
+                    keys.stage(run_id),
+                    *keys.same_of(run_id),
+                ],
+                [run_id, owner, status, keys.done(run_id), *words],
+            )
+            if reply[0] != "CHANGED":
+                self._seen.note(run_id, "", seen.lane)
+                return reply
+            owner = text(run_id, "owner", reply[1])
+
+    async def _settled(self, run_id: str, attempt: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+        """Run a script, after what an earlier commit put aside was moved."""
+        while True:
+            reply = await attempt()
+            if reply[0] != "SETTLE":
+                return reply
+            await self._slices.settle(run_id, reply[1].decode())
+
+    async def _delete(self, run_id: str, at: Whereabouts) -> list[Any]:
+        keys, partition = self._keys, self.partition_of(run_id)
         return await self._gateway.run(
-            "finish",
-            what,
-            [*self._run_keys(run_id, owner), *self._keys.same_of(run_id)],
-            [run_id, status, self._keys.done(run_id), *commit_words(commit)],
+            "delete",
+            f"deleting run {run_id}",
+            [
+                keys.run(run_id),
+                keys.log(run_id),
+                keys.inbox(run_id),
+                keys.sent(run_id),
+                keys.stage(run_id),
+                keys.owned(partition, at.owner),
+                keys.owners(partition),
+                keys.due(partition, at.lane),
+                keys.blocked(partition, at.lane),
+                keys.runs(partition),
+                keys.ended(partition),
+                *keys.same_of(run_id),
+            ],
+            [run_id, at.owner, *at.lane, keys.done(run_id)],
         )
 
-    async def _claimed(self, run_id: str, token: bytes, seq: bytes, fields: list[bytes]) -> Claim:
+    async def _claimed(
+        self,
+        run_id: str,
+        token: bytes,
+        seq: bytes,
+        flat: list[bytes],
+        claims: bytes,
+        parked: bytes,
+        entries: list[bytes],
+    ) -> Claim:
         try:
-            return Claim(run_id, token.decode(), int(seq), decoded(run_id, fields))
-        except RunCorrupt:
-            await self.release(run_id, token.decode())  # nobody can go on with it
+            fields = await self._all_fields(run_id, decoded(run_id, flat))
+            return Claim(
+                run_id,
+                token.decode(),
+                int(seq),
+                context_of(fields),
+                fields["queue"],
+                received(run_id, await self._all_messages(run_id, entries)),
+                int(claims),
+                parked == b"0",
+            )
+        except RunCorrupt:  # nobody can go on with it
+            at = self._seen.of(run_id) or await self._look(run_id)
+            await self.release(Release(run_id, token.decode(), at.lane))
             raise
 
-    async def _renew(self, owner: str, partition: int) -> None:
-        channel = self._keys.owner(partition, owner)
-        reply = await self._gateway.run(
-            "renew",
-            f"renewing the lease of owner {owner}",
-            self._owner_keys(partition),
-            [owner, channel, self._lease_ms],
+    async def _all_fields(self, run_id: str, told: dict[str, str]) -> dict[str, str]:
+        """The fields of a run that was just claimed, so that nobody else changes them.
+
+        A claim tells all of a small run, and of a large one its status before.
+        """
+        if staged := told.get("staged"):
+            await self._slices.settle(run_id, staged)
+        elif "workflow" in told:
+            return told
+        cursor, flat = b"0", list[bytes]()
+        key, what = self._keys.run(run_id), f"reading run {run_id}"
+        while not flat or cursor != b"0":
+            cursor, page = await self._gateway.read(
+                "hash", what, "HSCAN", key, cursor, "COUNT", _PAGE
+            )
+            flat += page
+        return decoded(run_id, flat) | {"status": told["status"]}
+
+    async def _all_messages(self, run_id: str, entries: list[bytes]) -> list[bytes]:
+        """The messages of a run that was just claimed, so that nobody else takes them."""
+        key, what = self._keys.inbox(run_id), f"reading the messages of run {run_id}"
+        while entries and len(entries) % _MESSAGES == 0:
+            first, last = len(entries), len(entries) + _MESSAGES - 1
+            page = await self._gateway.read("list", what, "LRANGE", key, first, last)
+            if not page:
+                break
+            entries = entries + page
+        return entries
+
+    async def _where_it_is(
+        self, run_id: str, attempt: Callable[[Whereabouts], Awaitable[list[Any]]]
+    ) -> list[Any]:
+        """Run a script with the keys of the present owner and lane of a run."""
+        at = self._seen.of(run_id) or await self._look(run_id)
+        while True:
+            reply = await attempt(at)
+            if reply[0] != "CHANGED":
+                return reply
+            owner = text(run_id, "owner", reply[1])
+            at = self._seen.note(run_id, owner, _lane(run_id, reply[2:]))
+
+    async def _look(self, run_id: str) -> Whereabouts:
+        """Where a run is; nowhere, if it does not exist."""
+        names = ("owner", "queue", "workflow")
+        key, what = self._keys.run(run_id), f"looking at run {run_id}"
+        found = await self._gateway.read("hash", what, "HMGET", key, *names)
+        owner, *lane = (text(run_id, n, v or b"") for n, v in zip(names, found, strict=True))
+        return self._seen.note(run_id, owner, Lane(*lane))
+
+    async def _messages(self, run_id: str, first: int) -> Sequence[Received]:
+        key, what = self._keys.inbox(run_id), f"reading the messages of run {run_id}"
+        return received(run_id, await self._gateway.read("list", what, "LRANGE", key, first, -1))
+
+    async def _names(self, limit: int, before: tuple[int, str] | None) -> list[tuple[int, str]]:
+        """The next runs, with the instants of their creation; some may be forgotten meanwhile."""
+        words: list[Word] = [limit, *(before or ("+inf", ""))]
+        replies = await asyncio.gather(
+            *(
+                self._gateway.run("runs", "listing runs", [self._keys.runs(partition)], words)
+                for partition in range(self.partitions)
+            )
         )
-        if reply[1] == 0:
-            await self._listener.restart()
-
-    async def _bury(self, owner: str, partition: int) -> None:
-        keys = [*self._owner_keys(partition), self._keys.owned(partition, owner)]
-        await self._gateway.run("bury", f"forgetting owner {owner}", keys, [owner])
-
-    async def _owner(self, run_id: str) -> str:
-        """The owner of a run; empty if it has none, or does not exist."""
-        key = self._keys.run(run_id)
-        owner = await self._gateway.read("hash", f"looking at run {run_id}", "HGET", key, "owner")
-        return text(run_id, "owner", owner or b"")
-
-    async def _join(self, what: str, channel: str, hearer: asyncio.Event) -> None:
-        patience = Patience(what, self._source.address, self._lease, self._lease, changes=False)
-        try:
-            async with asyncio.timeout(self._lease):
-                await self._listener.join(channel, hearer)
-        except RedisError as error:
-            raise patience.refused(error) from error
-        except TimeoutError as error:
-            raise patience.given_up(self._listener.trouble or error) from error
-
-    def _run_keys(self, run_id: str, owner: str) -> list[str]:
-        owned = self._keys.owned(self.partition_of(run_id), owner)
-        return [self._keys.run(run_id), self._keys.log(run_id), owned]
-
-    def _owner_keys(self, partition: int) -> list[str]:
-        keys = self._keys
-        return [keys.owners(partition), keys.seen(partition), keys.absent(partition)]
-
-    def _claim_keys(self, run_id: str, owner: str, was: str) -> list[str]:
-        partition = self.partition_of(run_id)
-        return [
-            self._keys.run(run_id),
-            self._keys.log(run_id),
-            self._keys.due(partition),
-            *self._owner_keys(partition),
-            self._keys.owned(partition, owner),
-            self._keys.owned(partition, was or owner),
-            *self._keys.same_of(run_id),
+        names = [
+            (int(instant), name.decode())
+            for _, *flat in replies
+            for name, instant in zip(flat[::2], flat[1::2], strict=True)
         ]
+        return sorted(names, reverse=True)[:limit]
+
+    def _birth_keys(self, run_id: str) -> list[str]:
+        keys, partition = self._keys, self.partition_of(run_id)
+        return [
+            keys.run(run_id),
+            keys.log(run_id),
+            keys.inbox(run_id),
+            keys.sent(run_id),
+            keys.runs(partition),
+            keys.ended(partition),
+        ]
+
+    def _claim_keys(self, run_id: str, owner: str, was: str, lane: Lane) -> list[str]:
+        keys, partition = self._keys, self.partition_of(run_id)
+        return [
+            keys.run(run_id),
+            keys.log(run_id),
+            keys.inbox(run_id),
+            keys.sent(run_id),
+            keys.due(partition, lane),
+            keys.blocked(partition, lane),
+            *self._owners.keys_of(partition),
+            keys.owned(partition, owner),
+            keys.owned(partition, was or owner),
+            keys.mail(partition, was or owner),
+            keys.ended(partition),
+            *keys.same_of(run_id),
+        ]
+
+    def _commit_keys(self, commit: Commit, *, aside: bool) -> list[str]:
+        run_id, keys = commit.run_id, self._keys
+        inbox = [keys.inbox(run_id)] if commit.taken or aside else []
+        stage = [keys.stage(run_id)] if aside else []
+        return [keys.run(run_id), keys.log(run_id), *inbox, *stage]
 
     def _index(self, run: NewRun) -> list[str]:
         """The index of runs by input, if the run's id tells its digest, so that all find it."""
         indexed = run.digest == digest_of(run.run_id)
         return self._keys.same_of(run.run_id) if indexed else []
+
+
+def _identity(run: NewRun) -> tuple[str, str, str]:
+    return run.digest, run.queue, encoded_tags(run.tags)
+
+
+def _lane(run_id: str, words: Sequence[bytes]) -> Lane:
+    queue, workflow = words
+    return Lane(text(run_id, "queue", queue), text(run_id, "workflow", workflow))
+
+
+def _check(run_id: str, reply: list[Any]) -> None:
+    if reply[0] not in ("OK", "DUP"):
+        raise run_refusal(run_id, reply)

@@ -9,25 +9,32 @@ redis-py connects and parses (TLS, passwords, RESP); its pool and its own resend
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stepwell.errors import StoreError
+from stepwell.redis.acks import Confirmation
 from stepwell.redis.home import Home
-from stepwell.redis.source import Connection, Source
+from stepwell.redis.resp import Word, is_reply, pack
+from stepwell.redis.server import Connectable, Connection
 
-__all__ = ["Disconnected", "Stats", "Wire", "Word", "is_reply", "pack"]
-
-Word = str | bytes | int
+__all__ = ["Disconnected", "Line", "Stats", "Wire", "Word", "pack"]
 
 _BATCH_COMMANDS = 512
 _BATCH_BYTES = 1 << 20
 _TICKS = 4
+
+
+class Line(Protocol):
+    """What a command is sent on."""
+
+    async def call(self, *command: Word) -> Any:
+        """Send a command and return its reply, with bytes for strings."""
+        ...
 
 
 @dataclass(slots=True)
@@ -65,10 +72,54 @@ class Disconnected(Exception):  # noqa: N818 - it says what happened
         self.sent = sent
 
 
+class _Answerable(Protocol):
+    def answer(self, reply: Any) -> None:
+        """Take the reply, or what came instead of it."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class _Exchange:
     packed: bytes
     reply: asyncio.Future[Any]
+
+    def answer(self, reply: Any) -> None:
+        if self.reply.done():  # its caller was cancelled
+            return
+        if isinstance(reply, Exception):
+            self.reply.set_exception(reply)
+        else:
+            self.reply.set_result(reply)
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """An exchange whose reply counts only when its batch is confirmed."""
+
+    exchange: _Exchange
+    reply: Any = None
+
+    def answer(self, reply: Any) -> None:
+        self.reply = reply
+        if isinstance(reply, Exception):
+            self.exchange.answer(reply)
+
+
+@dataclass(slots=True, eq=False)
+class _Confirming:
+    """The end of a batch, which answers the whole batch."""
+
+    confirmation: Confirmation
+    batch: list[_Held]
+    done: asyncio.Event
+
+    def answer(self, reply: Any) -> None:
+        for held in self.batch:
+            held.exchange.answer(self._refusal(reply) or held.reply)
+        self.done.set()
+
+    def _refusal(self, reply: Any) -> Exception | None:
+        return reply if isinstance(reply, Disconnected) else self.confirmation.refusal(reply)
 
 
 class Wire:
@@ -78,31 +129,48 @@ class Wire:
         source: the server.
         stats: where to count.
         patience: seconds to wait for a connection, and for the oldest reply.
+        confirmation: what every batch ends with, before its replies count. One batch is under way
+            then at a time, so that all that is asked meanwhile shares the next one.
     """
 
-    def __init__(self, source: Source, stats: Stats, patience: float) -> None:
+    def __init__(
+        self,
+        source: Connectable,
+        stats: Stats,
+        patience: float,
+        confirmation: Confirmation | None = None,
+    ) -> None:
         self._source = source
         self._stats = stats
         self._patience = patience
+        self._confirmation = confirmation
         self._home = Home()
         self._waiting = deque[_Exchange]()
-        self._in_flight = deque[_Exchange]()
+        self._in_flight = deque[_Answerable]()
         self._asked = asyncio.Event()
         self._session: asyncio.Task[None] | None = None
         self._closing = False
+        self._abandoned = False
 
-    async def call(self, *command: Word) -> Any:
+    async def call(self, *command: Word, asking: bool = False) -> Any:
         """Send a command and return its reply, with bytes for strings.
+
+        Args:
+            command: its name and arguments.
+            asking: whether the server has to be told that another one sent us (ASKING).
 
         Raises:
             Disconnected: there is no reply; `sent` tells whether the command may have been run.
+            Unacknowledged: it was run, but not confirmed.
             RedisError: the reply is an error.
         """
         loop = self._home.loop()
         exchange = _Exchange(pack(command), loop.create_future())
+        if asking:
+            self._waiting.append(_Exchange(pack(["ASKING"]), _nobody(loop)))
         self._waiting.append(exchange)
         if self._session is None:
-            self._session = loop.create_task(self._serve())
+            self._session = self._start(loop)
         self._asked.set()
         return await exchange.reply
 
@@ -118,6 +186,18 @@ class Wire:
         if session is not None:
             session.cancel()
             await asyncio.wait([session])
+
+    def abandon(self) -> None:
+        """Close the connection soon, for good; what has no reply, or is asked yet, fails."""
+        self._abandoned = True
+        if self._session is not None:
+            self._session.cancel()
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        return loop.create_task(self._refuse() if self._abandoned else self._serve())
+
+    async def _refuse(self) -> None:
+        self._fail(RedisConnectionError("nothing lives at this server any more"))
 
     async def _serve(self) -> None:
         trouble: Exception = RedisConnectionError("the connection was closed on this side")
@@ -144,19 +224,34 @@ class Wire:
             await self._asked.wait()
             self._asked.clear()
             while self._waiting:
-                await connection.send_packed_command(self._batch(), check_health=False)
+                await self._write_batch(connection)
 
-    def _batch(self) -> list[bytes]:
-        """Move as many of the waiting as may leave at once in flight."""
-        batch, size = list[bytes](), 0
+    async def _write_batch(self, connection: Connection) -> None:
+        batch = self._batch()
+        packed = [exchange.packed for exchange in batch]
+        if self._confirmation is None:
+            self._in_flight += batch
+            await self._send(connection, packed)
+            return
+        held = [_Held(exchange) for exchange in batch]
+        end = _Confirming(self._confirmation, held, asyncio.Event())
+        self._in_flight += [*held, end]
+        await self._send(connection, [*packed, pack(self._confirmation.command)])
+        await end.done.wait()
+
+    async def _send(self, connection: Connection, packed: list[bytes]) -> None:
+        self._stats.commands += len(packed)
+        self._stats.writes += 1
+        self._stats.bytes_sent += sum(map(len, packed))
+        await connection.send_packed_command(packed, check_health=False)
+
+    def _batch(self) -> list[_Exchange]:
+        """Take as many of the waiting as may leave at once."""
+        batch, size = list[_Exchange](), 0
         while self._waiting and len(batch) < _BATCH_COMMANDS and size < _BATCH_BYTES:
             exchange = self._waiting.popleft()
-            self._in_flight.append(exchange)
-            batch.append(exchange.packed)
+            batch.append(exchange)
             size += len(exchange.packed)
-        self._stats.commands += len(batch)
-        self._stats.writes += 1
-        self._stats.bytes_sent += size
         return batch
 
     async def _read(self, connection: Connection) -> None:
@@ -166,9 +261,9 @@ class Wire:
             except RedisError as error:
                 if not (is_reply(error) and self._in_flight):
                     raise
-                _answer(self._in_flight.popleft(), error)
+                self._in_flight.popleft().answer(error)
             else:
-                _answer(self._in_flight.popleft(), reply)
+                self._in_flight.popleft().answer(reply)
 
     async def _watch(self) -> None:
         """Give the connection up when a reply is late by the count of looks, not by the clock.
@@ -186,25 +281,11 @@ class Wire:
         self._session = None
         for exchanges, sent in ((self._in_flight, True), (self._waiting, False)):
             while exchanges:
-                _answer(exchanges.popleft(), Disconnected(trouble, sent=sent))
+                exchanges.popleft().answer(Disconnected(trouble, sent=sent))
 
 
-def pack(command: Sequence[Word]) -> bytes:
-    """A command in RESP, the protocol of Redis."""
-    words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
-    bulks = [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
-    return b"*%d\r\n%b" % (len(words), b"".join(bulks))
-
-
-def is_reply(error: RedisError) -> bool:
-    """Whether the server sent this error; otherwise the connection is at fault."""
-    return isinstance(error, ResponseError) or error.status_code is not None
-
-
-def _answer(exchange: _Exchange, reply: Any) -> None:
-    if exchange.reply.done():  # its caller was cancelled
-        return
-    if isinstance(reply, Exception):
-        exchange.reply.set_exception(reply)
-    else:
-        exchange.reply.set_result(reply)
+def _nobody(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+    """A place for a reply that nobody waits for."""
+    nobody = loop.create_future()
+    nobody.cancel()
+    return nobody

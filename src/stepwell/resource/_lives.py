@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import cached_property
 from typing import Any
 
 from stepwell.errors import ResourceError
@@ -121,7 +122,11 @@ class Scope:
         self.outer = outer
         self.given: dict[str, Any] = outer.given if outer else {}
         self.lives: dict[Factory, Life] = {}
-        self._opened = AsyncExitStack()
+
+    @cached_property
+    def _opened(self) -> AsyncExitStack:
+        """What is to be closed; in most scopes nothing is."""
+        return AsyncExitStack()
 
     async def value(self, wanted: ResourceDefinition, resolution: "Scope") -> Any:
         """Return the value for a parameter, and make it if need be.

@@ -1,11 +1,23 @@
 """What every store takes, and what it refuses before anything is sent: texts, sizes, leases."""
 
+import re
 from collections.abc import Collection, Iterable
 
 from stepwell.errors import EncodingError, StoreRefused
-from stepwell.storage.records import BOOKKEEPING, Commit, NewRun
+from stepwell.storage.records import BOOKKEEPING, Commit, Message, NewRun
 
-__all__ = ["ABSENT_MS", "MANDATORY", "encoded_patch", "encoded_run", "lease_ms"]
+__all__ = [
+    "ABSENT_MS",
+    "AT_ONCE_MAX",
+    "INBOX_MAX",
+    "KEYS_MAX",
+    "MANDATORY",
+    "check_queue",
+    "encoded_message",
+    "encoded_patch",
+    "encoded_run",
+    "lease_ms",
+]
 
 MANDATORY = ("format", "workflow", "status")
 """Fields that the context of every run has."""
@@ -13,6 +25,16 @@ MANDATORY = ("format", "workflow", "status")
 ABSENT_MS = 400
 """How long an owner must have had no subscriber before it counts as gone."""
 
+INBOX_MAX = 1000
+"""How many messages wait for a run; its senders are refused when there are so many."""
+
+KEYS_MAX = 10_000
+"""Of how many messages, the last ones, a run knows that it has had them."""
+
+AT_ONCE_MAX = 100
+"""How many runs a transition over many of them moves, so that no server stands still for it."""
+
+_QUEUE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _OURS = frozenset(BOOKKEEPING)
 _FIELD_BYTES_MAX = 16 << 20
 _COMMIT_BYTES_MAX = 64 << 20
@@ -41,7 +63,24 @@ def encoded_run(run: NewRun) -> list[str | bytes]:
     missing = [name for name in MANDATORY if name not in run.fields]
     if missing:
         raise ValueError(f"run {run.run_id} has no field {missing[0]!r}, which every run needs")
+    check_queue(run.queue)
     return _encoded(run.run_id, run.fields.items())
+
+
+def check_queue(name: object) -> None:
+    """Refuse what can't be part of a key.
+
+    Raises:
+        ValueError: it is no name of a queue.
+    """
+    if not (isinstance(name, str) and _QUEUE.fullmatch(name)):
+        raise ValueError(f"queue {name!r} can't be used: take 1 to 64 of A-Z a-z 0-9 _ . -")
+
+
+def encoded_message(message: Message) -> tuple[bytes, bytes]:
+    """The text and the key of a message; raises EncodingError and StoreRefused as `encoded_run`."""
+    run_id = message.run_id
+    return _utf8(run_id, "inbox", message.text), _utf8(run_id, "inbox", message.key)
 
 
 def encoded_patch(commit: Commit) -> tuple[list[str | bytes], list[str]]:

@@ -2,12 +2,14 @@
 
 import re
 import zlib
+from functools import lru_cache
 
 __all__ = ["digest_of", "partition_of"]
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_.:~@/-]{1,200}")
 
 
+@lru_cache(maxsize=1024)
 def partition_of(run_id: str, partitions: int) -> int:
     """The partition of a run: what precedes the first `~` in its id chooses, for ever.
 

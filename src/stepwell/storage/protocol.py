@@ -11,13 +11,40 @@ let us, RunCorrupt if what it holds under our names is not ours, ValueError for 
 from collections.abc import Sequence
 from typing import Protocol
 
-from stepwell.storage.records import Claim, Commit, NewRun, Presence, RunInfo
+from stepwell.storage.records import (
+    Claim,
+    Commit,
+    Due,
+    Lane,
+    Message,
+    NewRun,
+    Presence,
+    Received,
+    Release,
+    Renewal,
+    RunInfo,
+    Swept,
+    Topic,
+)
 
-__all__ = ["RunStore"]
+__all__ = ["Bell", "RunStore"]
+
+
+class Bell(Protocol):
+    """Whom a store wakes, from its event loop, whenever there may be news."""
+
+    def set(self) -> None:
+        """There may be news."""
+        ...
 
 
 class RunStore(Protocol):
     """A connected store; it belongs to one event loop."""
+
+    @property
+    def partitions(self) -> int:
+        """How many groups of runs there are; owners are known, and runs due, group by group."""
+        ...
 
     async def open(self) -> None:
         """Connect, and check that the server and the namespace will do."""
@@ -41,6 +68,14 @@ class RunStore(Protocol):
         """
         ...
 
+    async def enqueue(self, run: NewRun, delay: float) -> bool:
+        """Create a run that nobody owns yet, due after so many seconds; False if the id is taken.
+
+        Raises:
+            ValueError, EncodingError, StoreRefused: as `create`.
+        """
+        ...
+
     async def peek(self, run_id: str) -> RunInfo | None:
         """What can be said of a run without loading it; None if there is none."""
         ...
@@ -52,8 +87,18 @@ class RunStore(Protocol):
         """
         ...
 
-    async def claim(self, run_id: str, owner: str, was: str) -> Claim | None:
+    async def due(self, partition: int, lanes: Sequence[Lane], limit: int) -> Due:
+        """Up to `limit` runs of these lanes that are due, longest first in each lane."""
+        ...
+
+    async def claim(
+        self, run_id: str, owner: str, was: str, lane: Lane, *, due: bool = False
+    ) -> Claim | None:
         """Take a run over from an owner that is gone (`was`, empty for nobody), or that ended.
+
+        The claim is counted; a commit with `progress` sets the count back to nothing.
+
+        It is taken out of the lane in which it waits; with `due`, only if it is due there.
 
         Returns:
             None if somebody else was faster, or its owner is alive.
@@ -75,10 +120,11 @@ class RunStore(Protocol):
         """
         ...
 
-    async def release(self, run_id: str, token: str) -> None:
-        """Give a run back before it ended, so that anybody may claim it at once.
+    async def release(self, release: Release) -> None:
+        """Give a run back before it ended, so that anybody may claim it when it is due.
 
-        Nothing happens if the holder of this token gave it back before, or ended it.
+        At once if there are messages for it. This claim is not counted any more, unless the release
+        says so. Nothing happens if the holder of this token gave it back before, or ended it.
 
         Raises:
             LeaseLost: another process owns the run now.
@@ -86,8 +132,75 @@ class RunStore(Protocol):
         """
         ...
 
+    async def block(self, claim: Claim, fingerprint: str, error: str) -> None:
+        """Give a run back that this code can't go on with; other code is asked to try.
+
+        Its status is `blocked` from now on, and its field `error` says why; the fingerprint is
+        that of the code.
+
+        Raises:
+            LeaseLost, RunNotFound: as `release`.
+        """
+        ...
+
+    async def unblock(self, partition: int, lane: Lane, fingerprint: str) -> int:
+        """Make blocked runs of a lane due that were blocked by other code, up to 100.
+
+        Returns:
+            How many there were.
+        """
+        ...
+
+    async def deliver(self, message: Message) -> bool:
+        """Put a message into the inbox of a run, once; it stays there until a commit takes it.
+
+        The owner of the run hears of it; a run that nobody owns is due now.
+
+        Returns:
+            False if one with its key, among the last 10,000, was there before.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunOver: the run has ended.
+            WaitClosed: the wait that it is meant for is not open any more.
+            InboxFull: 1,000 messages wait there already.
+            EncodingError, StoreRefused: the text is no Unicode, or too large.
+        """
+        ...
+
+    async def mail(self, owner: str, partition: int) -> Sequence[str]:
+        """The runs of an owner that got messages since this was last asked."""
+        ...
+
+    async def inbox(self, run_id: str, after: int) -> Sequence[Received]:
+        """The messages of a run that no commit has taken, with higher numbers than `after`."""
+        ...
+
     async def read(self, run_id: str) -> dict[str, str] | None:
         """The context of a run; None if there is none."""
+        ...
+
+    async def runs(self, limit: int, before: tuple[int, str] | None = None) -> Sequence[RunInfo]:
+        """Up to `limit` runs, those created last first.
+
+        With `before`, the `created_at` and the id of a run, only those that come after that one.
+        """
+        ...
+
+    async def delete(self, run_id: str) -> bool:
+        """Forget a run; False if there is none.
+
+        Raises:
+            StoreRefused: a living process executes it.
+        """
+        ...
+
+    async def watch(self, topic: Topic, bell: Bell) -> None:
+        """Ring a bell from now on whenever there may be news of a topic; once too often, maybe."""
+        ...
+
+    def unwatch(self, topic: Topic, bell: Bell) -> None:
+        """Ring it no more."""
         ...
 
     async def wait_for_end(self, run_id: str, seconds: float) -> None:
@@ -97,11 +210,11 @@ class RunStore(Protocol):
         """
         ...
 
-    async def appear(self, owner: str, partition: int) -> None:
+    async def appear(self, owner: str, partition: int) -> Renewal:
         """Make an owner known in a partition: its channel first, then its lease."""
         ...
 
-    async def renew(self, owner: str) -> None:
+    async def renew(self, owner: str) -> Renewal:
         """Renew the lease of an owner, over or not, in all partitions in which it appeared here."""
         ...
 
@@ -111,4 +224,13 @@ class RunStore(Protocol):
 
     async def presence(self, owner: str, run_id: str) -> Presence:
         """Whether an owner of a run still lives; asked twice, some time apart, it is sure."""
+        ...
+
+    async def sweep(self, partition: int) -> Swept:
+        """Look for owners that are gone, and make their runs due, up to 100.
+
+        Called again and again it finds all: who creates or claims a run is listed, also if it was
+        forgotten. Owners without runs, and the names of runs whose time to live is over, are
+        forgotten. A run that can't be read is passed over.
+        """
         ...

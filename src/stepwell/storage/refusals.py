@@ -3,16 +3,37 @@
 Each message says what became of durable data, and the remedy.
 """
 
-from stepwell.errors import LeaseLost, RunCorrupt, RunNotFound, StoreRefused, StoreUnavailable
+from stepwell.errors import (
+    InboxFull,
+    LeaseLost,
+    RunCorrupt,
+    RunNotFound,
+    RunOver,
+    StoreRefused,
+    StoreUnavailable,
+    WaitClosed,
+)
+from stepwell.storage.limits import INBOX_MAX
 
-__all__ = ["closed", "corrupt", "gone", "lease_lost", "out_of_order"]
+__all__ = [
+    "closed",
+    "corrupt",
+    "executed",
+    "gone",
+    "inbox_full",
+    "lease_lost",
+    "out_of_order",
+    "over",
+    "wait_closed",
+]
 
 
 def gone(run_id: str) -> RunNotFound:
     """There is no such run, or not any more."""
     return RunNotFound(
-        f"run {run_id} is not in the store any more (deleted, expired, or the server lost its "
-        "data); nothing was written. Start it again from its input"
+        f"run {run_id} is not in the store: it never was, it has expired, it was deleted, or it is "
+        "in another namespace; nothing was written. Look at the name and the namespace, or start "
+        "it from its input"
     )
 
 
@@ -38,6 +59,42 @@ def corrupt(run_id: str, name: str, text: str) -> RunCorrupt:
     return RunCorrupt(
         f"run {run_id}: its field {name!r} holds {text!r}, which Stepwell did not write; nothing "
         "was changed. Restore the field from a backup, or delete the run"
+    )
+
+
+def over(run_id: str, status: str) -> RunOver:
+    """The run has ended."""
+    again = (
+        ""
+        if status == "completed"
+        else f". To go on with it, run it again with workflow.run(run_id={run_id!r}, ...), its "
+        "input and a checkpointer"
+    )
+    return RunOver(
+        f"run {run_id} is {status}: nothing was sent, since no step can take it any more{again}"
+    )
+
+
+def wait_closed(run_id: str, name: str) -> WaitClosed:
+    """The wait that a message was meant for is over, or another one."""
+    return WaitClosed(
+        f"run {run_id}: the wait that the event is meant for ({name}) was answered, or given up; "
+        "nothing was sent. Look at the run before you answer again"
+    )
+
+
+def inbox_full(run_id: str) -> InboxFull:
+    """There is no room for another message."""
+    return InboxFull(
+        f"run {run_id}: {INBOX_MAX} messages wait for it already; nothing was sent. Send again "
+        "when the run has taken some: see that a worker serves it, and a step takes such events"
+    )
+
+
+def executed(run_id: str) -> StoreRefused:
+    """The run has an owner, so it can't be deleted."""
+    return StoreRefused(
+        f"run {run_id} is executed by a living process; nothing was deleted. Cancel it first"
     )
 
 

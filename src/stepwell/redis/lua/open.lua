@@ -9,12 +9,19 @@
 -- A script that may not go on in its middle leaves what it wrote: so look first at what all of them
 -- call. These stand for all keys and channels, which share one prefix.
 local needed = {
-  {'TYPE', meta}, {'EXISTS', meta}, {'DEL', meta}, {'EXPIRE', meta, '1'}, {'PERSIST', meta},
-  {'HGET', meta, 'f'}, {'HMGET', meta, 'f'}, {'HGETALL', meta}, {'HSET', meta, 'f', 't'},
-  {'HDEL', meta, 'f'}, {'RPUSH', meta, 'm'}, {'LTRIM', meta, '0', '1'}, {'LINDEX', meta, '0'},
-  {'SADD', meta, 'm'}, {'SREM', meta, 'm'}, {'SCARD', meta}, {'ZADD', meta, '1', 'm'},
-  {'ZREM', meta, 'm'}, {'ZSCORE', meta, 'm'}, {'ZRANGE', meta, '0', '1'},
-  {'ZRANGEBYSCORE', meta, '0', '1'}, {'SPUBLISH', channel, 'm'}, {'SSUBSCRIBE', channel},
+  {'TYPE', meta}, {'EXISTS', meta}, {'DEL', meta}, {'UNLINK', meta}, {'RENAME', meta, meta},
+  {'EXPIRE', meta, '1'}, {'PERSIST', meta},
+  {'HGET', meta, 'f'}, {'HMGET', meta, 'f'}, {'HGETALL', meta}, {'HEXISTS', meta, 'f'},
+  {'HSCAN', meta, '0'}, {'HLEN', meta}, {'HRANDFIELD', meta, '1'},
+  {'HSET', meta, 'f', 't'}, {'HDEL', meta, 'f'},
+  {'RPUSH', meta, 'm'}, {'LTRIM', meta, '0', '1'}, {'LINDEX', meta, '0'}, {'LLEN', meta},
+  {'LRANGE', meta, '0', '1'},
+  {'SADD', meta, 'm'}, {'SREM', meta, 'm'}, {'SCARD', meta}, {'SISMEMBER', meta, 'm'},
+  {'SMEMBERS', meta}, {'SRANDMEMBER', meta, '1'},
+  {'ZADD', meta, '1', 'm'}, {'ZCARD', meta}, {'ZREM', meta, 'm'}, {'ZREMRANGEBYRANK', meta, '0', '1'},
+  {'ZSCORE', meta, 'm'}, {'ZRANGE', meta, '0', '1'}, {'ZRANGEBYSCORE', meta, '0', '1'},
+  {'ZREVRANGEBYSCORE', meta, '1', '0'}, {'ZRANDMEMBER', meta, '1'},
+  {'SPUBLISH', channel, 'm'}, {'SSUBSCRIBE', channel},
   {'PUBSUB', 'SHARDNUMSUB', channel}, {'TIME'},
 }
 for _, command in ipairs(needed) do

@@ -3,7 +3,7 @@
 -- promise: it lasts from now, whether it was over or not; the fence does not hang on it.
 -- keys: owners seen absent
 -- args: owner channel lease_ms
--- replies: OK subscribers | WRONGTYPE key expected found
+-- replies: OK now subscribers lapsed (1 if it was over) | WRONGTYPE key expected found
 -- include: wrongtype
 -- include: clock
 -- include: extend
@@ -12,4 +12,5 @@ local wrong = wrongtype({[owners] = 'zset', [seen] = 'hash', [absent] = 'hash'})
 if wrong then
   return wrong
 end
-return {'OK', extend(owners, seen, absent, owner, channel, clock(), lease_ms)}
+local now = clock()
+return {'OK', now, extend(owners, seen, absent, owner, channel, now, lease_ms)}

@@ -4,7 +4,11 @@ local function subscribers(channel)
 end
 
 -- The `run_id` of the server, another one after each restart; empty if we may not ask.
+local here
 local function incarnation()
-  local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+  if not here then
+    local info = redis.pcall('INFO', 'server')
+    here = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+  end
+  return here
 end

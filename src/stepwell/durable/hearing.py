@@ -1,0 +1,64 @@
+"""Waiting for news that may get lost."""
+
+import asyncio
+import logging
+
+from stepwell.errors import StepwellError
+from stepwell.storage.protocol import RunStore
+from stepwell.storage.records import Topic
+
+__all__ = ["Ear", "heard"]
+
+log = logging.getLogger("stepwell")
+
+
+class Ear:
+    """Listens for one topic, as soon as the store lets it; nobody has to wait for that.
+
+    Args:
+        store: has the news.
+        topic: what of.
+    """
+
+    def __init__(self, store: RunStore, topic: Topic) -> None:
+        self._store = store
+        self._topic = topic
+        self._news = asyncio.Event()
+        self._opening: asyncio.Task[None] | None = None
+
+    async def open(self, seconds: float) -> None:
+        """Listen from now on; after so many seconds return, and go on trying."""
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+        await asyncio.wait([self._opening], timeout=seconds)
+
+    async def _open(self) -> None:
+        try:
+            await self._store.watch(self._topic, self._news)
+        except StepwellError as error:
+            log.warning("news come late: %s", error)
+
+    async def hear(self, seconds: float) -> None:
+        """Return as soon as there are news, which are old then; after so many seconds without."""
+        await heard(self._news, seconds)
+
+    def ring(self) -> None:
+        """Be news."""
+        self._news.set()
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._opening is not None:
+            self._opening.cancel()
+        self._store.unwatch(self._topic, self._news)
+
+
+async def heard(news: asyncio.Event, seconds: float) -> bool:
+    """Return as soon as there are news, which are old then; False after seconds without any."""
+    try:
+        async with asyncio.timeout(seconds):
+            await news.wait()
+    except TimeoutError:
+        return False
+    news.clear()
+    return True

@@ -1,0 +1,247 @@
+"""The runs that a worker holds: each is executed until it ends, rests, or is lost."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+from stepwell._engine.snapshot import encode_error
+from stepwell._runtime.commits import Durability
+from stepwell.durable.checkpointer import Checkpointer
+from stepwell.durable.messages import CANCEL
+from stepwell.durable.session import Session
+from stepwell.durable.tenure import Parked, Tenure, Terms
+from stepwell.errors import DurabilityError, LeaseLost, RunBlocked, RunCorrupt
+from stepwell.storage.protocol import RunStore
+from stepwell.storage.records import Claim, Release
+from stepwell.worker.quarantine import cancel_unread, quarantine
+from stepwell.workflow import Workflow
+
+__all__ = ["Hosting", "Served"]
+
+log = logging.getLogger("stepwell")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A workflow whose runs are executed here.
+
+    Attributes:
+        fingerprint: tells this code from other code for the same runs.
+    """
+
+    workflow: Workflow
+    durability: Durability
+    fingerprint: str
+
+
+class Hosting:
+    """Holds runs.
+
+    Args:
+        session: claimed them.
+        checkpointer: of the session.
+        served: what may be executed, by the name of the workflow.
+        concurrency: how many runs may be at work at once; those that rest don't count.
+        idle_timeout: after how many seconds of rest a run is given back.
+        claims_max: how often a run may be claimed without getting further.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        checkpointer: Checkpointer,
+        served: Mapping[str, Served],
+        concurrency: int,
+        idle_timeout: float,
+        claims_max: int,
+    ) -> None:
+        self._session = session
+        self._served = served
+        self._terms = {
+            name: _terms(one, checkpointer, idle_timeout) for name, one in served.items()
+        }
+        self._concurrency = concurrency
+        self._claims_max = claims_max
+        self._reserved = 0
+        self._tenures: set[Tenure] = set()
+        self._resting: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._queued: dict[asyncio.Task[None], Claim] = {}
+        self._room = asyncio.Event()
+        self._closed = False
+
+    @property
+    def executing(self) -> int:
+        """How many runs it holds."""
+        return len(self._tasks)
+
+    @property
+    def resting(self) -> int:
+        """How many of them rest."""
+        return len(self._resting)
+
+    # --- places for more ---
+
+    def reserve(self, number: int) -> int:
+        """Keep up to so many free places for runs that are about to be claimed."""
+        taken = max(0, min(number, self._free()))
+        self._reserved += taken
+        return taken
+
+    def give_up(self, number: int) -> None:
+        """So many reserved places are not needed."""
+        self._reserved -= number
+        self._tell_of_room()
+
+    async def wait_for_room(self) -> None:
+        """Return when there may be a free place, or never will be."""
+        while self._free() <= 0 and not self._closed:
+            self._room.clear()
+            await self._room.wait()
+
+    def close(self) -> None:
+        """There will be no free place any more."""
+        self._closed = True
+        self._room.set()
+
+    def _free(self) -> int:
+        return self._concurrency - self._reserved - self.executing + self.resting
+
+    def _tell_of_room(self) -> None:
+        if self._free() > 0:
+            self._room.set()
+
+    # --- the runs ---
+
+    def take(self, claim: Claim) -> None:
+        """Execute a run that was claimed, in a place that was reserved."""
+        self._reserved -= 1
+        task = asyncio.get_running_loop().create_task(self._host(claim))
+        self._tasks.add(task)
+        self._queued[task] = claim
+        task.add_done_callback(partial(self._ended, claim))
+
+    def _ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
+        self._queued.pop(task, None)
+        self._tasks.discard(task)
+        self._resting.discard(claim.token)
+        self._session.let_go(claim.run_id, claim.token)
+        self._tell_of_room()
+
+    async def _host(self, claim: Claim) -> None:
+        served = self._served[claim.fields["workflow"]]
+        try:
+            async with served.workflow.__stepwell_turn__():
+                del self._queued[cast("asyncio.Task[None]", asyncio.current_task())]
+                if self._session.holds(claim) and not self._closed:
+                    await self._execute(claim, served)
+                else:
+                    await self._session.give_back(_untouched(claim))
+        except Exception as error:
+            log.exception("run %s can't be executed here", claim.run_id)
+            await self._session.block(claim, served.fingerprint, encode_error(error, None))
+
+    async def _execute(self, claim: Claim, served: Served) -> None:
+        try:
+            if claim.claims > self._claims_max:
+                log.error("run %s is quarantined: its workers died, again and again", claim.run_id)
+                await self._end(claim, quarantine)
+            else:
+                await self._hold(claim, served)
+        except (RunBlocked, RunCorrupt):
+            if any(message.text == CANCEL for message in claim.inbox):
+                await self._end_unread(claim)
+        except Parked:
+            log.debug("run %s was given back", claim.run_id)
+        except LeaseLost as error:
+            log.warning("run %s stops here: %s", claim.run_id, error)
+        except DurabilityError as error:
+            log.warning("run %s was interrupted here: %s", claim.run_id, error)
+
+    async def _hold(self, claim: Claim, served: Served) -> None:
+        if claim.claims > 1:
+            log.info("run %s is taken over: claim %d without progress", claim.run_id, claim.claims)
+        tenure = self._tenure(claim, served)
+        self._tenures.add(tenure)
+        try:
+            outcome = await tenure.go_on(claim)
+        finally:
+            self._tenures.discard(tenure)
+        if isinstance(outcome.error, DurabilityError):
+            raise outcome.error
+        if isinstance(outcome.error, Exception):
+            name = served.workflow.workflow_name
+            log.error("run %s of %s failed", claim.run_id, name, exc_info=outcome.error)
+
+    def _tenure(self, claim: Claim, served: Served) -> Tenure:
+        internals, runner = served.workflow.__stepwell_host__(claim.run_id)
+        terms = self._terms[claim.fields["workflow"]]
+        rests = partial(self._rests, claim.token)
+        return Tenure(self._session, internals, runner, terms, on_rest=rests)
+
+    async def _end_unread(self, claim: Claim) -> None:
+        """Somebody wants a run to end that this code can't read: that needs no code."""
+        again = await self._session.claim(claim.run_id, "", claim.lane)
+        if again is not None:
+            await self._end(again, cancel_unread)
+
+    async def _end(self, claim: Claim, end: Callable[[RunStore, Claim], Awaitable[None]]) -> None:
+        """End a run whose code does not run; if that fails, somebody tries again."""
+        try:
+            await end(self._session.store, claim)
+        finally:
+            await self._session.give_back(Release(claim.run_id, claim.token, claim.lane))
+
+    def _rests(self, token: str, rests: bool) -> None:
+        (self._resting.add if rests else self._resting.discard)(token)
+        self._tell_of_room()
+
+    # --- the end ---
+
+    async def drain(self, grace: float, at_once: asyncio.Event) -> None:
+        """Give all runs back at their next boundaries; in the middle of a step when time is over.
+
+        Args:
+            grace: how long that may take, in seconds.
+            at_once: set when somebody does not want to wait for that.
+        """
+        await self._give_back_queued()
+        draining = asyncio.create_task(self._drain())
+        hurry = asyncio.create_task(at_once.wait())
+        await asyncio.wait([draining, hurry], timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (draining, hurry):
+            waiting.cancel()
+        for tenure in list(self._tenures):
+            tenure.park()
+        await asyncio.wait([draining, hurry, *self._tasks])
+
+    async def _give_back_queued(self) -> None:
+        """Runs that wait for their turn have done nothing here: others may give it to them."""
+        queued = dict(self._queued)
+        for task in queued:
+            task.cancel()
+        await asyncio.gather(*(self._session.give_back(_untouched(one)) for one in queued.values()))
+
+    async def _drain(self) -> None:
+        # A commit that fails ends its own run, and lets the others go on to their boundaries.
+        drains = [tenure.drain() for tenure in self._tenures]
+        await asyncio.gather(*drains, return_exceptions=True)
+
+
+def _untouched(claim: Claim) -> Release:
+    """Giving a run back as it was claimed."""
+    return Release(claim.run_id, claim.token, claim.lane, 0, claim.parked)
+
+
+def _terms(served: Served, checkpointer: Checkpointer, idle_timeout: float) -> Terms:
+    """On what terms the runs of a workflow are held."""
+    return Terms(
+        checkpointer,
+        served.durability,
+        served.workflow.__stepwell_begin__,
+        idle_timeout,
+        served.fingerprint,
+    )
