@@ -31,7 +31,7 @@ from stepwell.workflow import Workflow
 
 __all__ = ["Health", "Worker"]
 
-STALE_AFTER = 5.0
+STALE_AFTER = 30.0
 """After how many seconds without a sweep a worker is not ready."""
 
 log = logging.getLogger("stepwell")
