@@ -39,7 +39,7 @@ def claims(place: Place, run: Run) -> int:
 
 
 class Turns(Workflow):
-    """One run at a time; the one with `first` lasts until it may go, others need an answer."""
+    """One run at a time; the one named `asks` needs an answer, others last until they may go."""
 
     def __init__(self) -> None:
         super().__init__(workflow_name="turns", num_concurrent_runs=1)
@@ -49,20 +49,10 @@ class Turns(Workflow):
     @step
     async def only(self, ev: StartEvent, ctx: Context) -> StopEvent:
         self.begun.append(ev.name)
-        if ev.name == "first":
-            await self.go.wait()
-            return StopEvent()
-        answer = await ctx.wait_for_event(Answer, timeout=None)
-        return StopEvent(result=answer.value)
-
-
-async def first_and_second(worker: Worker, client: Client, turns: Turns) -> tuple[Run, Run]:
-    """Two runs that are claimed here, the second of which waits for its turn."""
-    first = await client.start(turns, {"name": "first"})
-    await until_true(lambda: turns.begun == ["first"])
-    second = await client.start(turns, {"name": "second"})
-    await until_true(lambda: worker.health().executing == 2)
-    return first, second
+        if ev.name == "asks":
+            return StopEvent(result=(await ctx.wait_for_event(Answer, timeout=None)).value)
+        await self.go.wait()
+        return StopEvent()
 
 
 # --- ends that fail ---
@@ -178,18 +168,27 @@ async def test_damaged_runs_at_the_head_of_a_lane_do_not_starve_those_behind_the
 
 @ONE_PARTITION
 async def test_a_run_that_went_elsewhere_while_it_waited_for_its_turn_is_not_executed(
-    place: Place, client: Client
+    place: Place, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpointer, turns = place.checkpointer(), Turns()
+    monkeypatch.setattr(claiming, "LOOK_EVERY", 0.01)
+    cut = Turns()
+    async with serving(place.checkpointer(), cut):  # stopped when a step of the run is at work
+        second = await client.start(cut, {"name": "second"})
+        await until_true(lambda: cut.begun)
+    stored = place.run(second.run_id)
+    stored.due_at = None
+    checkpointer, turns = place.checkpointer(durability="async"), Turns()  # no commit comes first
     async with (
         place.store() as other,
         checkpointer.session() as mine,
         serving(checkpointer, turns) as worker,
     ):
-        _, second = await first_and_second(worker, client, turns)
+        await client.start(turns, {"name": "first"})
+        await until_true(lambda: turns.begun)
+        stored.due_at = place.now()
+        await until_true(lambda: worker.health().executing == 2)
         place.pass_time(601)
         await other.appear("other", 0)
-        stored = place.run(second.run_id)
         taken = await other.claim(second.run_id, "other", stored.owner, stored.lane)
         assert taken is not None
         patch = {"status": "completed"}
@@ -224,7 +223,10 @@ async def test_mail_whose_answer_is_lost_reaches_a_run_that_waits_for_its_turn(
 
         monkeypatch.setattr(mine.store, "mail", lose)
         async with serving(checkpointer, turns) as worker:
-            _, second = await first_and_second(worker, client, turns)
+            await client.start(turns, {"name": "first"})
+            await until_true(lambda: turns.begun)
+            second = await client.start(turns, {"name": "asks"})
+            await until_true(lambda: worker.health().executing == 2)
             await second.send_event(Answer(value=3))
             await lost.wait()
             turns.go.set()

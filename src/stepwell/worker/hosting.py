@@ -147,19 +147,27 @@ class Hosting:
     async def _execute(self, claim: Claim, served: Served) -> None:
         try:
             if claim.claims > self._claims_max:
-                log.error("run %s is quarantined: its workers died, again and again", claim.run_id)
+                log.error("run %s is quarantined: it stopped its workers, or itself", claim.run_id)
                 await self._end(claim, quarantine)
             else:
-                await self._hold(claim, served)
-        except (RunBlocked, RunCorrupt):
-            if any(message.text == CANCEL for message in claim.inbox):
-                await self._end_unread(claim)
+                await self._hold_or_set_aside(claim, served)
         except Parked:
             log.debug("run %s was given back", claim.run_id)
         except LeaseLost as error:
             log.warning("run %s stops here: %s", claim.run_id, error)
         except DurabilityError as error:
             log.warning("run %s was interrupted here: %s", claim.run_id, error)
+
+    async def _hold_or_set_aside(self, claim: Claim, served: Served) -> None:
+        """Somebody may want a run to end that this code can't read: that needs no code."""
+        unread = False
+        try:
+            await self._hold(claim, served)
+        except (RunBlocked, RunCorrupt):
+            unread = any(message.text == CANCEL for message in claim.inbox)
+        again = await self._session.claim(claim.run_id, "", claim.lane) if unread else None
+        if again is not None:
+            await self._end(again, cancel_unread)
 
     async def _hold(self, claim: Claim, served: Served) -> None:
         if claim.claims > 1:
@@ -181,12 +189,6 @@ class Hosting:
         terms = self._terms[claim.fields["workflow"]]
         rests = partial(self._rests, claim.token)
         return Tenure(self._session, internals, runner, terms, on_rest=rests)
-
-    async def _end_unread(self, claim: Claim) -> None:
-        """Somebody wants a run to end that this code can't read: that needs no code."""
-        again = await self._session.claim(claim.run_id, "", claim.lane)
-        if again is not None:
-            await self._end(again, cancel_unread)
 
     async def _end(self, claim: Claim, end: Callable[[RunStore, Claim], Awaitable[None]]) -> None:
         """End a run whose code does not run; if that fails, somebody tries again."""

@@ -21,10 +21,10 @@ async def quarantine(store: RunStore, claim: Claim) -> None:
     error = {
         "type": "stepwell.errors.RunQuarantined",
         "message": (
-            f"run {claim.run_id} was claimed {times} times and each time its owner died, or gave "
-            f"no sign, before any step of it got further. Steps that had been begun: {steps}. It "
-            "may also have shared its workers with a run that killed them. See what kills the "
-            "process (memory? a crash in a library?), then run it again with "
+            f"run {claim.run_id} was claimed {times} times and each time its owner died, or a "
+            f"step stopped it from inside, before any step of it got further. Steps that had been "
+            f"begun: {steps}. It may also have shared its workers with a run that killed them. See "
+            "what kills the process (memory? a crash in a library?), then run it again with "
             "workflow.run(run_id=...), its input and a checkpointer: it goes on at these steps"
         ),
         "step": None,
