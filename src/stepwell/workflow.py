@@ -26,7 +26,7 @@ from stepwell._runtime.names import check_name_is_free, take_name
 from stepwell._runtime.planning import Program, bind_steps
 from stepwell._runtime.port import RunPort
 from stepwell._runtime.runner import Runner
-from stepwell._runtime.stream import EventStream
+from stepwell._runtime.stream import UNHEARD
 from stepwell._serialization import DEFAULT_TYPES, Codec, TypeRegistry, namespaces_of, type_name
 from stepwell.context.context import Context, Internals
 from stepwell.context.serializers import BaseSerializer, check_serializer
@@ -360,7 +360,7 @@ class Workflow(metaclass=WorkflowMeta):
         """A context for a stored run, and what executes it."""
         program, ctx = self._ready_program(), Context(self)
         _adopt(ctx, program.plan)
-        runner = self._runners(program, ctx)(run_id=run_id, stream=EventStream(keeps=False))
+        runner = self._runners(program, ctx)(run_id=run_id, stream=UNHEARD)
         ctx.internals.port = RunPort(runner)
         return ctx.internals, runner
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from stepwell.events import Event, InternalDispatchEvent
 
-__all__ = ["EventStream"]
+__all__ = ["UNHEARD", "EventStream"]
 
 
 class EventStream:
@@ -84,6 +84,10 @@ class EventStream:
         for future in waiting:
             if not future.done():
                 future.set_result(None)
+
+
+UNHEARD = EventStream(keeps=False)
+"""The stream of all runs that nobody in this process listens to."""
 
 
 class _Reader:

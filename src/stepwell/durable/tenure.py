@@ -100,7 +100,6 @@ class Tenure:
         self._on_rest = on_rest
         self._claim: Claim | None = None
         self._read_up_to = 0
-        self._reading = asyncio.Lock()
         self._resting: asyncio.TimerHandle | None = None
         self._release: Release | None = None
         runner.clock = session.lease.clock
@@ -294,18 +293,17 @@ class Tenure:
         return Release(claim.run_id, claim.token, claim.lane, due_at, counted=True)
 
     async def _read_mail(self) -> bool:
-        """Take in the messages that came; whether all were taken.
+        """Take in the messages that came; whether all were taken. One call after the other.
 
         The wish to end the run stands back for none that there is no room for.
         """
         assert self._claim is not None  # noqa: S101  mail comes while the run is held
-        async with self._reading:
-            found = await self._session.store.inbox(self._claim.run_id, self._read_up_to)
-            taken_all = True
-            for number, text in found:
-                taken_all &= self._take(number, text, stands_back=not taken_all)
-                self._read_up_to = number if taken_all else self._read_up_to
-            return taken_all
+        found = await self._session.store.inbox(self._claim.run_id, self._read_up_to)
+        taken_all = True
+        for number, text in found:
+            taken_all &= self._take(number, text, stands_back=not taken_all)
+            self._read_up_to = number if taken_all else self._read_up_to
+        return taken_all
 
     def _take(self, number: int, text: str, *, stands_back: bool) -> bool:
         try:
