@@ -178,7 +178,7 @@ async def reactions(url: str, client: Any) -> list[float]:
 
 async def measure(url: str) -> None:
     """Run everything, and print the table."""
-    client: Any = redis.asyncio.Redis.from_url(url, decode_responses=True)
+    client: Any = redis.asyncio.Redis.from_url(url, decode_responses=True, socket_timeout=None)
     server = await client.info("server")
     name = "Valkey " + server["valkey_version"] if "valkey_version" in server else "Redis"
     print(describe("stepwell", "redis", "hiredis"), f"{name} ({server['redis_version']})", sep=", ")

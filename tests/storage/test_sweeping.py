@@ -214,14 +214,17 @@ async def test_claims_and_new_runs_prolong_no_lease(
     assert place.contents().owners == before
 
 
-async def test_how_many_owners_are_listed_is_told(place: Place, store: RunStore, here: int) -> None:
+async def test_how_many_owners_have_a_lease_is_told(
+    place: Place, store: RunStore, here: int
+) -> None:
     assert await store.sweep(here) == Swept(orphaned=0, owners=0)
     for owner in ("ann", "bob"):
         await store.appear(owner, here)
     await store.appear("cid", (here + 1) % store.partitions)
     await create(store)
+    assert await store.sweep(here) == Swept(orphaned=0, owners=2)
     place.let_pass(15)
-    assert await store.sweep(here) == Swept(orphaned=1, owners=2)
+    assert await store.sweep(here) == Swept(orphaned=1, owners=0)
 
 
 async def test_runs_that_were_forgotten_are_not_found_by_their_input_though_newer_ones_are(

@@ -286,6 +286,11 @@ class MemoryServer:
         known = self.owners.get((partition, owner))
         return known is not None and known.lasts(now)
 
+    def living(self, partition: int, now: int) -> int:
+        """How many owners in a partition have a lease that is not over."""
+        known = (one for (where, _), one in self.owners.items() if where == partition)
+        return sum(one.lease_ends_at > now for one in known)
+
     def listens(self, owner: str, partition: int) -> bool:
         """Whether somebody listens to the channel of an owner: its process lives."""
         return any(partition in one.appeared.get(owner, ()) for one in self.connections)
@@ -715,7 +720,7 @@ class MemoryStore:
             orphans = list(self._orphans(partition, now))[:AT_ONCE_MAX]
             for run in orphans:
                 server.orphan(run, now)
-            owners = sum(where == partition for where, _ in server.owners)
+            owners = server.living(partition, now)
             server.bury(partition, now)
             return Swept(len(orphans), owners)
 

@@ -209,7 +209,7 @@ class Swept(NamedTuple):
 
     Attributes:
         orphaned: how many of their runs were made due; if 100, there may be more.
-        owners: how many were listed, alive or not.
+        owners: how many have a lease that is not over.
     """
 
     orphaned: int

@@ -18,7 +18,7 @@ local needed = {
   {'LRANGE', meta, '0', '1'},
   {'SADD', meta, 'm'}, {'SREM', meta, 'm'}, {'SCARD', meta}, {'SISMEMBER', meta, 'm'},
   {'SMEMBERS', meta}, {'SRANDMEMBER', meta, '1'},
-  {'ZADD', meta, '1', 'm'}, {'ZCARD', meta}, {'ZREM', meta, 'm'}, {'ZREMRANGEBYRANK', meta, '0', '1'},
+  {'ZADD', meta, '1', 'm'}, {'ZCOUNT', meta, '0', '1'}, {'ZREM', meta, 'm'}, {'ZREMRANGEBYRANK', meta, '0', '1'},
   {'ZSCORE', meta, 'm'}, {'ZRANGE', meta, '0', '1'}, {'ZRANGEBYSCORE', meta, '0', '1'},
   {'ZREVRANGEBYSCORE', meta, '1', '0'}, {'ZRANDMEMBER', meta, '1'},
   {'SPUBLISH', channel, 'm'}, {'SSUBSCRIBE', channel},

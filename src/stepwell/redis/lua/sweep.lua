@@ -44,4 +44,4 @@ if #over > 0 then
   redis.call('ZREM', runs, unpack(over))
   redis.call('ZREM', ended, unpack(over))
 end
-return {'OK', gone, late(owners, now), over, redis.call('ZCARD', owners)}
+return {'OK', gone, late(owners, now), over, redis.call('ZCOUNT', owners, '(' .. now, '+inf')}
