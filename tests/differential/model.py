@@ -4,6 +4,7 @@ Every stage takes one token (an event with a number) and leads to one token, or 
 may die. So programs end, and what they do adds up to the same whatever order their steps ran in.
 """
 
+import re
 from dataclasses import dataclass
 
 __all__ = [
@@ -156,6 +157,17 @@ class Program:
     def asks(self) -> bool:
         """Whether a step waits for an answer."""
         return "asks=True" in repr(self)
+
+    @property
+    def recovers_across_waits(self) -> bool:
+        """Whether a handler may be called twice on a line of events, with a wait in between.
+
+        The other engine forgets the first call at the wait, and may call it more often than
+        `max_recoveries` says.
+        """
+        told = repr(self)
+        again = "Loop(" in told or self.wildcard is not None
+        return self.asks and again and re.search(r"recoveries=\d", told) is not None
 
     @property
     def is_sequential(self) -> bool:

@@ -283,7 +283,7 @@ async def test_many_runs_lose_their_owner_at_once(
     assert in_log(history.finals, "(orphaned)") == runs
     assert in_log(history.finals, "(claimed)") == 2 * runs
     assert runs <= len(took["claim"]) <= 2 * runs
-    assert runs <= len(took["orphan"]) <= 3 * runs
+    assert runs <= len(took["orphan"]) <= 4 * runs  # two processes look, each from two threads
     assert {name: slow for name, times in took.items() if (slow := p90(times)) > 10_000} == {}
 
 
