@@ -82,6 +82,34 @@ async def main():
 """,
         {"stepwell": 5, "workflows": "lost"},
     ),
+    "what is left of max_recoveries after a wait": (
+        """
+class W(Workflow):
+    @step
+    async def begin(self, ev: StartEvent) -> A:
+        return A(n=2)
+    @step
+    async def turn(self, ev: A) -> B:
+        raise ValueError("it fails each time")
+    @catch_error(for_steps=["turn"], max_recoveries=1)
+    async def recover(self, ev: StepFailedEvent) -> B:
+        return B(n=ev.input_event.n)
+    @step
+    async def back(self, ctx: Context, ev: B) -> A | StopEvent:
+        if ev.n == 0:
+            return StopEvent(result="recovered twice")
+        await ctx.wait_for_event(Answer, Ask(), waiter_id=str(ev.n))
+        return A(n=ev.n - 1)
+
+async def main():
+    handler = W().run()
+    async for event in handler.stream_events():
+        if isinstance(event, Ask):
+            handler.ctx.send_event(Answer())
+    return await attempt(lambda: handler)
+""",
+        {"stepwell": "ValueError", "workflows": "recovered twice"},
+    ),
     "the default timeout": (
         """
 async def main():

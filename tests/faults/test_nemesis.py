@@ -283,12 +283,17 @@ async def test_many_runs_lose_their_owner_at_once(
     assert in_log(history.finals, "(orphaned)") == runs
     assert in_log(history.finals, "(claimed)") == 2 * runs
     assert runs <= len(took["claim"]) <= 2 * runs
-    assert runs <= len(took["orphan"]) <= 4 * runs  # two processes look, each from two threads
+    assert runs <= len(took["orphan"]) <= 3 * runs
     assert {name: slow for name, times in took.items() if (slow := p90(times)) > 10_000} == {}
 
 
 def record_scripts(redis: Any) -> None:
-    """Let the server write down how long every script takes."""
+    """Let the server write down how long every script takes.
+
+    It has them all before: a call that only asks it to load one is no call of that script.
+    """
+    for file in LUA.glob("*.lua"):
+        redis.script_load(script(file.stem).text)
     redis.config_set("slowlog-max-len", 1_000_000)
     redis.config_set("slowlog-log-slower-than", 0)
     redis.slowlog_reset()

@@ -89,7 +89,7 @@ class Client:
             run_id: a name for the run.
             queue: whose workers take it.
             delay: how long nobody shall begin it, in seconds or as a timedelta.
-            tags: what to find it by: up to 16 names, of 64 characters, with values of 256.
+            tags: what `info()` tells of it: up to 16 names, of 64 characters, with values of 256.
 
         Raises:
             RunConflict: a run of that name has another workflow or input.

@@ -42,12 +42,15 @@ __all__ = ["Parked", "Tenure", "Terms", "interrupted"]
 log = logging.getLogger("stepwell")
 
 Messages = Sequence[tuple[int, EventArrived | CancelAsked]]
+"""What came through the inbox of a run, with its numbers."""
+
 NONE: Messages = ()
 
-
 PAUSE = 0.5
+"""For how long, in seconds, a run is left alone that stopped by itself; then twice as long."""
+
 PAUSE_MAX = 60.0
-"""For how long, in seconds, a run is left alone that stopped by itself: twice as long each time."""
+"""The longest such pause, in seconds."""
 
 
 class Parked(DurabilityError):  # noqa: N818  it says what became of the run

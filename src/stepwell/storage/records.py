@@ -45,7 +45,7 @@ class NewRun:
         owner: who executes it; empty if nobody does yet.
         fields: the first state of its context.
         queue: whose workers take it when nobody has it.
-        tags: what its creator wants to find it by.
+        tags: what its creator wants to know of it.
     """
 
     run_id: str
@@ -127,7 +127,7 @@ class Commit:
 
     Attributes:
         seq: its number; one more than the last.
-        cid: its own random name, kept when it has to be sent again.
+        cid: its own name, which no other commit has; kept when it has to be sent again.
         patch: texts by field; None deletes a field.
         log: JSON fragments `"step",attempt,took_ms,"outcome"`, one for each boundary in it.
         ended: the status, if the run ends with it.

@@ -103,8 +103,8 @@ class Worker:
         self.checkpointer = _found(source, options)
         self._served = _served(self.checkpointer, _listed(workflows))
         self._lanes = [Lane(queue, name) for queue, name in product(_checked(queues), self._served)]
-        self._concurrency = int(_positive("concurrency", concurrency))
-        self._claims_max = int(_positive("claims_max", claims_max))
+        self._concurrency = _positive("concurrency", concurrency)
+        self._claims_max = _positive("claims_max", claims_max)
         self._grace = _seconds("grace", grace)
         self._idle_timeout = _seconds("idle_timeout", idle_timeout)
         self._stop = asyncio.Event()
