@@ -479,7 +479,7 @@ async def test_commits_go_on_when_the_server_comes_back(
 async def test_a_cancelled_commit_leaves_the_next_one_in_order(store: RedisStore) -> None:
     claim = await create(store)
     for seq in range(2, 40):
-        first = asyncio.create_task(store.commit(commit(claim, seq, count=str(seq))))
+        first = asyncio.ensure_future(store.commit(commit(claim, seq, count=str(seq))))
         for _ in range(seq % 6):
             await asyncio.sleep(0)
         first.cancel()

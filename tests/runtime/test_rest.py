@@ -276,15 +276,17 @@ async def test_draining_waits_for_what_is_under_way_to_the_store() -> None:
 
 
 async def test_a_run_that_ends_while_it_is_drained_has_ended() -> None:
+    begun = asyncio.Event()
+
     class Ends(Workflow):
         @step
         async def work(self, ev: StartEvent) -> StopEvent:
+            begun.set()
             return StopEvent(result="ended")
 
     life = Life(Shelf(), Ends())
     life.begin()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await begun.wait()
     await life.runner.drain()
     assert life.runner.is_over
     assert (await life.end()).result() == "ended"

@@ -126,9 +126,9 @@ async def test_the_same_number_with_another_name_is_another_commit(
     await store.commit(commit(mine, 2))
     before = place.contents()
     with pytest.raises(StoreRefused, match="at commit 2"):
-        await store.commit(replace(commit(mine, 2, a="1"), cid="another"))
+        await store.commit(commit(mine, 2, a="1")._replace(cid="another"))
     with pytest.raises(StoreRefused, match="at commit 2"):
-        await store.commit(replace(commit(mine, 4, a="1"), cid="c2"))
+        await store.commit(commit(mine, 4, a="1")._replace(cid="c2"))
     assert place.contents() == before
 
 
@@ -149,7 +149,7 @@ async def test_another_token_is_refused(
     """The epoch alone is none: two servers that were one can both have given out number 1."""
     before = place.contents()
     with pytest.raises(LeaseLost, match=f"{RUN} .*number 1"):
-        await store.commit(replace(commit(mine, 2, a="1"), token=token))
+        await store.commit(commit(mine, 2, a="1")._replace(token=token))
     assert place.contents() == before
 
 

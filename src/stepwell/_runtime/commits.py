@@ -9,7 +9,7 @@ busy run makes fewer and larger commits.
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from stepwell._engine.snapshot import FACTS, encode_fact, encode_outcome
 from stepwell._engine.state import Fact, Status, Work
 from stepwell._serialization import NOTHING_CAPTURED, Captured, captured
 from stepwell.context.context import Internals, restore
-from stepwell.errors import EncodingError
+from stepwell.errors import DurabilityError, EncodingError
 from stepwell.events import Event
 from stepwell.storage.records import Claim, Commit
 
@@ -52,8 +52,8 @@ _HELD: dict[Durability, tuple[type[Command], ...]] = {
 class CommitStore(Protocol):
     """The part of a store that a running run needs."""
 
-    async def commit(self, commit: Commit) -> None:
-        """Apply a commit once, however often it has to be sent."""
+    def commit(self, commit: Commit) -> Awaitable[None]:
+        """Apply a commit once, however often it has to be sent; done when it is durable."""
         ...
 
 
@@ -68,7 +68,7 @@ class Boundary:
 
     def entry(self) -> str:
         """The JSON fragment that the store completes with number and time."""
-        return f'{json.dumps(self.step)},{self.attempt},{self.took:.3f},"{self.outcome}"'
+        return f'"{self.step}",{self.attempt},{self.took:.3f},"{self.outcome}"'
 
     @property
     def is_of_step(self) -> bool:
@@ -102,6 +102,12 @@ class _Batch:
     taken: int = 0
     is_of_step: bool = False
     due: bool = False
+
+    def durable(self) -> asyncio.Future[None]:
+        """Something to await until it is."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        return future
 
     def note(self, line: str) -> None:
         """Say something of it in the log, which keeps the last lines only."""
@@ -147,13 +153,17 @@ class Commits:
         self._next_id = int(claim.fields.get("next", "0"))
         self._has_progressed = False
         self._texts: dict[int, str] = {}
-        self._draining: asyncio.Task[None] | None = None
+        self._under_way: _Batch | None = None
         self._failure: BaseException | None = None
 
     @property
     def are_settled(self) -> bool:
         """Whether all that was taken is durable."""
-        return self._draining is None and not (self._batch.due or self._batch.patch)
+        return not (self._is_busy or self._batch.patch)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self._under_way is not None or self._batch.due
 
     @property
     def has_unlogged(self) -> bool:
@@ -264,7 +274,7 @@ class Commits:
             else:
                 self._perform(command)
         if waits or taken or self._batch.ended or self._durability is not Durability.EXIT:
-            self._drain_soon()
+            self._send_soon()
 
     async def flush(self, boundary: Boundary) -> None:
         """Commit all that was staged, and wait until it is durable.
@@ -276,10 +286,8 @@ class Commits:
         if self._failure is not None:
             raise self._failure
         self._take(boundary)
-        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._batch.waiting.append(durable)
-        self._drain_soon()
-        await durable
+        self._send_soon()
+        await self._batch.durable()
 
     async def settle(self) -> None:
         """Commit what is there, if there is anything, and wait until all of it is durable.
@@ -290,9 +298,9 @@ class Commits:
         """
         self._take_changes()
         if self._batch.patch or self._batch.log:
-            self._drain_soon()
-        if self._draining is not None:
-            await asyncio.shield(self._draining)
+            self._send_soon()
+        while self._failure is None and self._is_busy:
+            await (self._batch if self._batch.due else self._under_way or self._batch).durable()
         if self._failure is not None:
             raise self._failure
 
@@ -360,29 +368,31 @@ class Commits:
     def _encode(self, value: Any, where: str) -> str:
         return self._texts.get(id(value)) or self._internals.plan.codec.encode(value, where)
 
-    def _drain_soon(self) -> None:
+    # --- one commit at a time ---
+
+    def _send_soon(self) -> None:
+        """Commit the batch as soon as it may be: what happens in the same moment goes with it."""
+        if self._batch.due:
+            return
         self._batch.due = True
-        if self._draining is None and self._failure is None:
-            self._draining = asyncio.get_running_loop().create_task(self._drain())
+        if self._under_way is None and self._failure is None:
+            asyncio.get_running_loop().call_soon(self._send)
 
-    async def _drain(self) -> None:
-        batch = self._batch
+    def _send(self) -> None:
+        batch, self._batch = self._batch, _Batch()
+        self._under_way = batch
         try:
-            while self._batch.due:
-                batch, self._batch = self._batch, _Batch()
-                await self._send(batch)
-                self._release(batch)
+            committing = asyncio.ensure_future(self._store.commit(self._commit_of(batch)))
         except Exception as error:  # noqa: BLE001  whatever it is, the run must not wait for ever
-            self._fail(error, [*batch.waiting, *self._batch.waiting])
-        finally:
-            self._draining = None
-        self.on_settled()
+            self._fail(error)
+        else:
+            committing.add_done_callback(self._sent)
 
-    async def _send(self, batch: _Batch) -> None:
+    def _commit_of(self, batch: _Batch) -> Commit:
         self._seq += 1
         progress = batch.is_of_step and bool(batch.patch) and not self._has_progressed
         self._has_progressed = self._has_progressed or progress
-        commit = Commit(
+        return Commit(
             run_id=self._run_id,
             token=self._token,
             seq=self._seq,
@@ -393,21 +403,49 @@ class Commits:
             taken=batch.taken,
             progress=progress,
         )
-        await self._store.commit(commit)
 
-    def _release(self, batch: _Batch) -> None:
+    def _sent(self, committing: asyncio.Future[None]) -> None:
+        """Release what was held, and go on with what came meanwhile."""
+        try:
+            committing.result()
+            self._release()
+        except asyncio.CancelledError:
+            self._fail(self._interrupted())
+        except Exception as error:  # noqa: BLE001  as above
+            self._fail(error)
+        else:
+            self._go_on()
+
+    def _interrupted(self) -> DurabilityError:
+        return DurabilityError(
+            f"run {self._run_id!r} was interrupted: a commit of it was cancelled from outside of "
+            f"the run. Start the run again to go on."
+        )
+
+    def _release(self) -> None:
+        batch = self._under_way
+        assert batch is not None  # noqa: S101  it was sent, and just became durable
         for command in batch.commands:
             self._perform(command)
         for future in batch.waiting:
             if not future.done():
                 future.set_result(None)
 
-    def _fail(self, error: Exception, waiting: list[asyncio.Future[None]]) -> None:
+    def _go_on(self) -> None:
+        self._under_way = None
+        if self._batch.due:
+            self._send()
+        else:
+            self.on_settled()
+
+    def _fail(self, error: Exception) -> None:
+        batch, self._under_way = self._under_way, None
         self._failure = error
-        for future in waiting:
+        for future in [*(batch.waiting if batch else ()), *self._batch.waiting]:
             if not future.done():
                 future.set_exception(error)
         self._on_failure(error)
+        self.on_settled()
 
 
 def _nobody_listens() -> None:

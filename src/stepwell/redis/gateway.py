@@ -4,10 +4,12 @@ A try is repeated with the same words, so what is asked must bear that: reading 
 script knows its own second coming by a commit id or a nonce.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from stepwell.errors import StoreRefused
 from stepwell.redis.acks import Acks, Unacknowledged, syncs_always
@@ -17,11 +19,17 @@ from stepwell.redis.router import Router
 from stepwell.redis.scripts import script
 from stepwell.redis.slots import Node
 from stepwell.redis.topology import Topology
-from stepwell.redis.wire import Disconnected, Stats, Wire, Word
+from stepwell.redis.wire import Disconnected, Interrupted, Stats, Wire, Word
 
-__all__ = ["Gateway"]
+__all__ = ["Gateway", "Trouble"]
 
 T = TypeVar("T")
+
+Trouble = Disconnected | Unacknowledged | RedisError
+"""What a try may end with, and another one may not."""
+
+_TROUBLES = Disconnected, Unacknowledged, NoScriptError
+"""What is not seen from another try's own reply, or would be asked for twice."""
 
 
 class Gateway:
@@ -39,6 +47,7 @@ class Gateway:
         self._seconds = seconds
         self._seconds_alone = seconds
         self._router = Router(topology, stats)
+        self._tasks = set[asyncio.Task[None]]()
 
     async def run(
         self,
@@ -47,6 +56,7 @@ class Gateway:
         keys: Sequence[str],
         arguments: Sequence[Word],
         acks: Acks = Acks.SERVER,
+        trouble: Trouble | None = None,
     ) -> list[Any]:
         """Run a script.
 
@@ -56,6 +66,7 @@ class Gateway:
             keys: in the order of the script's header; all of one slot.
             arguments: likewise.
             acks: who has to have what it writes before it counts as done.
+            trouble: what came of a first try.
 
         Returns:
             Its reply: a name, as text, and what goes with it, as bytes.
@@ -64,16 +75,64 @@ class Gateway:
             RunCorrupt: a key is of another type.
             StoreError: the server can't be reached, refuses, or is alone with what was written.
         """
-        chosen, key = script(name), keys[0]
+        chosen, key, is_known = script(name), keys[0], not isinstance(trouble, NoScriptError)
 
         def attempt() -> Awaitable[Any]:
-            return self._router.send(key, acks, lambda line: chosen.run(line, keys, arguments))
+            return self._router.send(
+                key, acks, lambda line: chosen.run(line, keys, arguments, is_known=is_known)
+            )
 
-        reply = await self._persist(what, attempt, changes=True)
+        reply = await self._persist(what, attempt, trouble if is_known else None, changes=True)
         code = reply[0].decode()
         if code == "WRONGTYPE":
             raise wrong_type(what, *(text.decode() for text in reply[1:]))
         return [code, *reply[1:]]
+
+    def run_at_once(
+        self,
+        name: str,
+        keys: Sequence[str],
+        arguments: Sequence[Word],
+        acks: Acks,
+        otherwise: Callable[[Trouble | None], Coroutine[Any, Any, None]],
+    ) -> asyncio.Future[None]:
+        """Run a script, and be done when it says OK: that costs neither a task nor a coroutine.
+
+        Args:
+            name: of the script.
+            keys: as in `run`.
+            arguments: as in `run`.
+            acks: as in `run`.
+            otherwise: does it with patience, as if nothing had happened (None), or after trouble of
+                which another try has to know.
+        """
+        done: asyncio.Future[None] = self._router.loop.create_future()
+
+        def answer(reply: Any) -> None:
+            if done.done():
+                return
+            if isinstance(reply, list) and reply[0] == b"OK":
+                done.set_result(None)
+            elif isinstance(reply, Disconnected) and isinstance(reply.reason, Interrupted):
+                done.cancel()
+            else:
+                self._go_on(otherwise(reply if isinstance(reply, _TROUBLES) else None), done)
+
+        self._router.send_once(keys[0], acks, script(name).command(keys, arguments), answer)
+        return done
+
+    def _go_on(self, work: Coroutine[Any, Any, None], done: asyncio.Future[None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._hand_on, done))
+
+    def _hand_on(self, done: asyncio.Future[None], task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            done.cancel()
+        elif not done.done():
+            error = task.exception()
+            done.set_result(None) if error is None else done.set_exception(error)
 
     async def read(self, kind: str, what: str, *command: Word) -> Any:
         """Send a command that only reads a key, its second word, of a kind; raises as `run`."""
@@ -145,17 +204,24 @@ class Gateway:
         return {name.decode(): value for name, value in _pairs(reply)}
 
     async def _persist(
-        self, what: str, attempt: Callable[[], Awaitable[T]], *, changes: bool = False
+        self,
+        what: str,
+        attempt: Callable[[], Awaitable[T]],
+        trouble: Trouble | None = None,
+        *,
+        changes: bool = False,
     ) -> T:
         patience: Patience | None = None
         while True:
-            try:
-                return await attempt()
-            except (Disconnected, Unacknowledged, RedisError) as trouble:
+            if trouble is not None:
                 patience = patience or self._patience(what, changes=changes)
                 await patience.after(trouble)
                 await self._topology.look()
                 self._stats.retries += 1
+            try:
+                return await attempt()
+            except (Disconnected, Unacknowledged, RedisError) as error:
+                trouble = error
 
     def _patience(self, what: str, *, changes: bool) -> Patience:
         address, seconds = self._topology.source.address, self._seconds

@@ -9,11 +9,28 @@ from stepwell.storage.refusals import closed
 __all__ = ["Home"]
 
 
+class _Forks:
+    """How often this process and those that it descends from were forked.
+
+    It is kept, because each commit looks: asking the system takes longer.
+    """
+
+    count = 0
+
+    @classmethod
+    def happened(cls) -> None:
+        cls.count += 1
+
+
+os.register_at_fork(after_in_child=_Forks.happened)
+
+
 class Home:
     """The process that made it, and the event loop that used it first."""
 
     def __init__(self) -> None:
         self._process = os.getpid()
+        self._forks = _Forks.count
         self._loop: asyncio.AbstractEventLoop | None = None
         self._left = False
 
@@ -30,7 +47,7 @@ class Home:
         """
         if self._left:
             raise closed()
-        if os.getpid() != self._process:
+        if _Forks.count != self._forks:
             raise WorkflowRuntimeError(
                 f"a store of process {self._process} was used in the forked process {os.getpid()}, "
                 "which shares its sockets: make a store of its own there"

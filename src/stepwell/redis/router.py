@@ -3,7 +3,8 @@
 A redirect is followed with the command that it is about, and with no other.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from redis.exceptions import AskError, ReadOnlyError
@@ -13,7 +14,7 @@ from stepwell.redis.home import Home
 from stepwell.redis.resp import Word
 from stepwell.redis.slots import Node, Redirect
 from stepwell.redis.topology import Topology
-from stepwell.redis.wire import Line, Stats, Wire
+from stepwell.redis.wire import Answer, Line, Stats, Wire
 
 __all__ = ["Router"]
 
@@ -72,6 +73,15 @@ class Router:
                     raise
                 node = redirect.node
                 line = self._redirected(redirect, acks)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of all wires; raises as a wire does that is used elsewhere."""
+        return self._home.loop()
+
+    def send_once(self, key: str, acks: Acks, command: Sequence[Word], answer: Answer) -> None:
+        """Send one command to the server that holds a key, wherever it says that is; as a wire."""
+        self.wire(self._topology.master_of(key), acks).send(command, answer)
 
     def wire(self, node: Node | None, acks: Acks = Acks.SERVER) -> Wire:
         """The wire to a place.

@@ -9,6 +9,7 @@ KEYS, and one without arguments says `none`. `-- include: name` puts the functio
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -36,14 +37,27 @@ class Script:
     text: str
     sha: str
 
-    async def run(self, line: Line, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
-        """Run it; load it first where the server does not have it (any more)."""
-        call: tuple[Word, ...] = ("EVALSHA", self.sha, len(keys), *keys, *arguments)
-        try:
-            return await line.call(*call)
-        except NoScriptError:
-            await line.call("SCRIPT", "LOAD", self.text)
-            return await line.call(*call)
+    def command(self, keys: Sequence[str], arguments: Sequence[Word]) -> tuple[Word, ...]:
+        """The command that runs it, where the server has it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+
+    async def run(
+        self, line: Line, keys: Sequence[str], arguments: Sequence[Word], *, is_known: bool = True
+    ) -> Any:
+        """Run it; load it first where the server does not have it (any more).
+
+        Args:
+            line: to the server.
+            keys: in the order of the header.
+            arguments: likewise.
+            is_known: the server has it, as far as is known.
+        """
+        call = self.command(keys, arguments)
+        if is_known:
+            with suppress(NoScriptError):
+                return await line.call(*call)
+        await line.call("SCRIPT", "LOAD", self.text)
+        return await line.call(*call)
 
 
 @cache

@@ -6,7 +6,7 @@ is done nothing else is committed, and whoever comes across the run moves it on.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from stepwell.redis.errors import run_refusal
 from stepwell.redis.gateway import Gateway
@@ -23,17 +23,18 @@ _SLICE_FIELDS = 500
 _SLICE_BYTES = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(NamedTuple):
     """A patch as it is sent.
 
     Attributes:
         sets: fields, each followed by its text.
         deletes: fields.
+        size: of the texts, in bytes.
     """
 
     sets: Sequence[str | bytes]
     deletes: Sequence[str]
+    size: int
 
     @classmethod
     def of(cls, commit: Commit) -> "Patch":
@@ -43,15 +44,16 @@ class Patch:
     @property
     def is_large(self) -> bool:
         """Whether it has to be sliced: it has many fields, or large ones, but not one giant."""
-        sizes = list(map(len, self.sets[1::2]))
-        fields, size = len(sizes) + len(self.deletes), sum(sizes)
-        return fields > _PATCH_FIELDS_MAX or size > max(_PATCH_BYTES_MAX, 2 * max(sizes, default=0))
+        if len(self.sets) // 2 + len(self.deletes) > _PATCH_FIELDS_MAX:
+            return True
+        return self.size > _PATCH_BYTES_MAX and self.size > 2 * max(map(len, self.sets[1::2]))
 
     @property
     def core(self) -> "Patch":
         """What of a large one goes with the commit itself: the fields that every run has."""
         pairs = zip(self.sets[::2], self.sets[1::2], strict=True)
-        return Patch([word for pair in pairs if pair[0] in MANDATORY for word in pair], ())
+        words = [word for pair in pairs if pair[0] in MANDATORY for word in pair]
+        return Patch(words, (), sum(map(len, words[1::2])))
 
     def aside(self) -> Iterator[tuple[str, str | bytes]]:
         """All the rest of it: `+field` with its text, `-field` with nothing."""

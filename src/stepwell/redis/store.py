@@ -22,7 +22,7 @@ from stepwell.redis.fields import (
     run_info,
     text,
 )
-from stepwell.redis.gateway import Gateway
+from stepwell.redis.gateway import Gateway, Trouble
 from stepwell.redis.indexes import Indexes
 from stepwell.redis.keys import Keys
 from stepwell.redis.listener import Listener
@@ -229,14 +229,21 @@ class RedisStore:
         self._seen.note(run_id, owner, lane)
         return await self._claimed(run_id, *reply[1:])
 
-    async def commit(self, commit: Commit) -> None:
+    def commit(self, commit: Commit) -> asyncio.Future[None]:
         """Apply a commit once, however often it has to be sent."""
         patch = Patch.of(commit)
+        patiently = partial(self._commit, commit, patch)
+        self._stats.commits += 1
+        if patch.is_large or commit.ended is not None:
+            return asyncio.ensure_future(patiently())
+        keys, words = self._commit_keys(commit, aside=False), commit_words(commit, patch, 0)
+        return self._gateway.run_at_once("commit", keys, words, self._acks, patiently)
+
+    async def _commit(self, commit: Commit, patch: Patch, trouble: Trouble | None = None) -> None:
         if patch.is_large:
             await self._commit_in_slices(commit, patch)
         else:
-            _check(commit.run_id, await self._send_commit(commit, patch))
-        self._stats.commits += 1
+            _check(commit.run_id, await self._send_commit(commit, patch, trouble=trouble))
 
     async def release(self, release: Release) -> None:
         """Give a run back before it ended, so that anybody may claim it when it is due."""
@@ -447,12 +454,14 @@ class RedisStore:
         _check(commit.run_id, reply)
         await self._slices.settle(commit.run_id, commit.cid)
 
-    async def _send_commit(self, commit: Commit, patch: Patch, staged: int = 0) -> list[Any]:
+    async def _send_commit(
+        self, commit: Commit, patch: Patch, staged: int = 0, trouble: Trouble | None = None
+    ) -> list[Any]:
         what = f"commit {commit.seq} of run {commit.run_id}"
         words = commit_words(commit, patch, staged)
         if commit.ended is None:
             keys = self._commit_keys(commit, aside=staged > 0)
-            attempt = partial(self._write, "commit", what, keys, words)
+            attempt = partial(self._write, "commit", what, keys, words, trouble=trouble)
         else:
             attempt = partial(self._finish, commit, commit.ended, what, words)
         return await self._settled(commit.run_id, attempt)

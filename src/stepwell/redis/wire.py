@@ -9,7 +9,9 @@ redis-py connects and parses (TLS, passwords, RESP); its pool and its own resend
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,7 +24,7 @@ from stepwell.redis.home import Home
 from stepwell.redis.resp import Word, is_reply, pack
 from stepwell.redis.server import Connectable, Connection
 
-__all__ = ["Disconnected", "Line", "Stats", "Wire", "Word", "pack"]
+__all__ = ["Answer", "Disconnected", "Interrupted", "Line", "Stats", "Wire", "Word", "pack"]
 
 _BATCH_COMMANDS = 512
 _BATCH_BYTES = 1 << 20
@@ -42,7 +44,7 @@ class Stats:
     """What a store did so far.
 
     Attributes:
-        commits: acknowledged ones.
+        commits: that were asked for.
         commands: sent, those that were sent again included.
         writes: batches of commands; fewer than `commands` if some left together.
         bytes_sent: of all commands.
@@ -56,6 +58,10 @@ class Stats:
     bytes_sent: int = 0
     connections: int = 0
     retries: int = 0
+
+
+class Interrupted(RedisConnectionError):  # noqa: N818 - it says what happened
+    """The session of a wire was cancelled by others, as all tasks are when `asyncio.run` ends."""
 
 
 class Disconnected(Exception):  # noqa: N818 - it says what happened
@@ -72,37 +78,23 @@ class Disconnected(Exception):  # noqa: N818 - it says what happened
         self.sent = sent
 
 
-class _Answerable(Protocol):
-    def answer(self, reply: Any) -> None:
-        """Take the reply, or what came instead of it."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class _Exchange:
-    packed: bytes
-    reply: asyncio.Future[Any]
-
-    def answer(self, reply: Any) -> None:
-        if self.reply.done():  # its caller was cancelled
-            return
-        if isinstance(reply, Exception):
-            self.reply.set_exception(reply)
-        else:
-            self.reply.set_result(reply)
+Answer = Callable[[Any], None]
+"""Takes a reply, or the exception that came instead of it, once."""
 
 
 @dataclass(slots=True, eq=False)
 class _Held:
-    """An exchange whose reply counts only when its batch is confirmed."""
+    """An answer whose reply counts only when its batch is confirmed."""
 
-    exchange: _Exchange
+    answer: Answer
     reply: Any = None
 
-    def answer(self, reply: Any) -> None:
+    def hear(self, reply: Any) -> None:
         self.reply = reply
-        if isinstance(reply, Exception):
-            self.exchange.answer(reply)
+
+    def confirm(self, refusal: Exception | None) -> None:
+        stands = refusal is None or isinstance(self.reply, Exception)
+        self.answer(self.reply if stands else refusal)
 
 
 @dataclass(slots=True, eq=False)
@@ -113,9 +105,10 @@ class _Confirming:
     batch: list[_Held]
     done: asyncio.Event
 
-    def answer(self, reply: Any) -> None:
+    def hear(self, reply: Any) -> None:
+        refusal = self._refusal(reply)
         for held in self.batch:
-            held.exchange.answer(self._refusal(reply) or held.reply)
+            held.confirm(refusal)
         self.done.set()
 
     def _refusal(self, reply: Any) -> Exception | None:
@@ -145,11 +138,12 @@ class Wire:
         self._patience = patience
         self._confirmation = confirmation
         self._home = Home()
-        self._waiting = deque[_Exchange]()
-        self._in_flight = deque[_Answerable]()
+        self._waiting = deque[tuple[bytes, Answer]]()
+        self._in_flight = deque[Answer]()
         self._asked = asyncio.Event()
         self._session: asyncio.Task[None] | None = None
         self._closing = False
+        self._dropped = False
         self._abandoned = False
 
     async def call(self, *command: Word, asking: bool = False) -> Any:
@@ -164,15 +158,25 @@ class Wire:
             Unacknowledged: it was run, but not confirmed.
             RedisError: the reply is an error.
         """
+        reply = self._home.loop().create_future()
+        self.send(command, partial(_give, reply), asking=asking)
+        return await reply
+
+    def send(self, command: Sequence[Word], answer: Answer, *, asking: bool = False) -> None:
+        """Send a command; its reply, or what `call` would raise, goes to `answer` when it is there.
+
+        Raises:
+            UnicodeEncodeError: a word is no Unicode.
+            StoreUnavailable: it was closed.
+        """
         loop = self._home.loop()
-        exchange = _Exchange(pack(command), loop.create_future())
+        packed = pack(command)
         if asking:
-            self._waiting.append(_Exchange(pack(["ASKING"]), _nobody(loop)))
-        self._waiting.append(exchange)
+            self._waiting.append((pack(["ASKING"]), lambda _: None))
+        self._waiting.append((packed, answer))
         if self._session is None:
             self._session = self._start(loop)
         self._asked.set()
-        return await exchange.reply
 
     async def close(self) -> None:
         """Close the connection; what has no reply yet fails."""
@@ -184,23 +188,28 @@ class Wire:
         """Close the connection; the next call makes another one."""
         session = self._session
         if session is not None:
-            session.cancel()
+            self._end(session)
             await asyncio.wait([session])
 
     def abandon(self) -> None:
         """Close the connection soon, for good; what has no reply, or is asked yet, fails."""
         self._abandoned = True
         if self._session is not None:
-            self._session.cancel()
+            self._end(self._session)
+
+    def _end(self, session: asyncio.Task[None]) -> None:
+        self._dropped = True
+        session.cancel()
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        self._dropped = False
         return loop.create_task(self._refuse() if self._abandoned else self._serve())
 
     async def _refuse(self) -> None:
         self._fail(RedisConnectionError("nothing lives at this server any more"))
 
     async def _serve(self) -> None:
-        trouble: Exception = RedisConnectionError("the connection was closed on this side")
+        trouble: Exception = Interrupted("the connection was closed with its event loop")
         try:
             connection = await self._source.connect(self._patience)
             self._stats.connections += 1
@@ -208,7 +217,7 @@ class Wire:
         except* (RedisError, OSError, StoreError) as troubles:
             trouble = troubles.exceptions[0]
         finally:
-            self._fail(trouble)
+            self._fail(_dropped() if self._dropped else trouble)
 
     async def _exchange(self, connection: Connection) -> None:
         try:
@@ -227,15 +236,14 @@ class Wire:
                 await self._write_batch(connection)
 
     async def _write_batch(self, connection: Connection) -> None:
-        batch = self._batch()
-        packed = [exchange.packed for exchange in batch]
+        packed, answers = self._batch()
         if self._confirmation is None:
-            self._in_flight += batch
+            self._in_flight += answers
             await self._send(connection, packed)
             return
-        held = [_Held(exchange) for exchange in batch]
+        held = [_Held(answer) for answer in answers]
         end = _Confirming(self._confirmation, held, asyncio.Event())
-        self._in_flight += [*held, end]
+        self._in_flight += [*(one.hear for one in held), end.hear]
         await self._send(connection, [*packed, pack(self._confirmation.command)])
         await end.done.wait()
 
@@ -245,14 +253,15 @@ class Wire:
         self._stats.bytes_sent += sum(map(len, packed))
         await connection.send_packed_command(packed, check_health=False)
 
-    def _batch(self) -> list[_Exchange]:
+    def _batch(self) -> tuple[list[bytes], list[Answer]]:
         """Take as many of the waiting as may leave at once."""
-        batch, size = list[_Exchange](), 0
+        batch, answers, size = list[bytes](), list[Answer](), 0
         while self._waiting and len(batch) < _BATCH_COMMANDS and size < _BATCH_BYTES:
-            exchange = self._waiting.popleft()
-            batch.append(exchange)
-            size += len(exchange.packed)
-        return batch
+            packed, answer = self._waiting.popleft()
+            batch.append(packed)
+            answers.append(answer)
+            size += len(packed)
+        return batch, answers
 
     async def _read(self, connection: Connection) -> None:
         while True:
@@ -261,9 +270,9 @@ class Wire:
             except RedisError as error:
                 if not (is_reply(error) and self._in_flight):
                     raise
-                self._in_flight.popleft().answer(error)
+                self._in_flight.popleft()(error)
             else:
-                self._in_flight.popleft().answer(reply)
+                self._in_flight.popleft()(reply)
 
     async def _watch(self) -> None:
         """Give the connection up when a reply is late by the count of looks, not by the clock.
@@ -279,13 +288,20 @@ class Wire:
 
     def _fail(self, trouble: Exception) -> None:
         self._session = None
-        for exchanges, sent in ((self._in_flight, True), (self._waiting, False)):
-            while exchanges:
-                exchanges.popleft().answer(Disconnected(trouble, sent=sent))
+        while self._in_flight:
+            self._in_flight.popleft()(Disconnected(trouble, sent=True))
+        while self._waiting:
+            self._waiting.popleft()[1](Disconnected(trouble, sent=False))
 
 
-def _nobody(loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-    """A place for a reply that nobody waits for."""
-    nobody = loop.create_future()
-    nobody.cancel()
-    return nobody
+def _dropped() -> RedisConnectionError:
+    return RedisConnectionError("the connection was closed on this side")
+
+
+def _give(future: asyncio.Future[Any], reply: Any) -> None:
+    if future.done():  # its caller was cancelled
+        return
+    if isinstance(reply, Exception):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)

@@ -1,7 +1,7 @@
 """What every store takes, and what it refuses before anything is sent: texts, sizes, leases."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Mapping
 
 from stepwell.errors import EncodingError, StoreRefused
 from stepwell.storage.records import BOOKKEEPING, Commit, Message, NewRun
@@ -53,7 +53,7 @@ def lease_ms(seconds: float) -> int:
 
 
 def encoded_run(run: NewRun) -> list[str | bytes]:
-    """The first fields of a run, each followed by its text in UTF-8.
+    """The first fields of a run, each followed by its text.
 
     Raises:
         ValueError: a field that every run has is missing, or one has a name that is ours.
@@ -64,7 +64,7 @@ def encoded_run(run: NewRun) -> list[str | bytes]:
     if missing:
         raise ValueError(f"run {run.run_id} has no field {missing[0]!r}, which every run needs")
     check_queue(run.queue)
-    return _encoded(run.run_id, run.fields.items())
+    return _encoded(run.run_id, run.fields)[0]
 
 
 def check_queue(name: object) -> None:
@@ -77,52 +77,55 @@ def check_queue(name: object) -> None:
         raise ValueError(f"queue {name!r} can't be used: take 1 to 64 of A-Z a-z 0-9 _ . -")
 
 
-def encoded_message(message: Message) -> tuple[bytes, bytes]:
+def encoded_message(message: Message) -> tuple[str | bytes, str | bytes]:
     """The text and the key of a message; raises EncodingError and StoreRefused as `encoded_run`."""
     run_id = message.run_id
     return _utf8(run_id, "inbox", message.text), _utf8(run_id, "inbox", message.key)
 
 
-def encoded_patch(commit: Commit) -> tuple[list[str | bytes], list[str]]:
-    """The fields that a commit sets, each followed by its text, and those that it deletes.
+def encoded_patch(commit: Commit) -> tuple[list[str | bytes], list[str], int]:
+    """What a commit sets and deletes.
+
+    Returns:
+        The fields that it sets, each followed by its text; those that it deletes; the size of the
+        texts, in bytes.
 
     Raises:
         ValueError: it deletes a field that every run has, or touches one that is ours.
         EncodingError, StoreRefused: as `encoded_run`.
     """
-    sets = [(name, text) for name, text in commit.patch.items() if text is not None]
-    deletes = [name for name, text in commit.patch.items() if text is None]
+    patch = commit.patch
+    deletes = [name for name in patch if patch[name] is None]
     for name in MANDATORY:
         if name in deletes:
             raise ValueError(f"run {commit.run_id}: a patch may not delete {name!r}")
-    return _encoded(commit.run_id, sets, deletes), deletes
+    words, size = _encoded(commit.run_id, patch)
+    return words, deletes, size
 
 
-def _encoded(
-    run_id: str, fields: Iterable[tuple[str, str]], deletes: Collection[str] = ()
-) -> list[str | bytes]:
+def _encoded(run_id: str, fields: Mapping[str, str | None]) -> tuple[list[str | bytes], int]:
     words, size = list[str | bytes](), 0
-    for name, text in fields:
-        data = _utf8(run_id, name, text)
-        size += len(data)
-        words += (name, data)
-    names = (*words[::2], *deletes)
-    if not _OURS.isdisjoint(names):
-        raise ValueError(f"run {run_id}: a patch may not touch {', '.join(BOOKKEEPING)}")
-    for name in names:
-        if isinstance(name, str) and not name.isascii():
+    for name, text in fields.items():
+        if not name.isascii():
             _utf8(run_id, name, name)
+        if text is not None:
+            data = _utf8(run_id, name, text)
+            size += len(data)
+            words += (name, data)
+    if not _OURS.isdisjoint(fields):
+        raise ValueError(f"run {run_id}: a patch may not touch {', '.join(BOOKKEEPING)}")
     if size > _COMMIT_BYTES_MAX:
         raise StoreRefused(
             f"run {run_id}: {size} bytes in one commit are more than {_COMMIT_BYTES_MAX}; nothing "
             "was written. Commit more often, or keep large values elsewhere and their address here"
         )
-    return words
+    return words, size
 
 
-def _utf8(run_id: str, name: str, text: str) -> bytes:
+def _utf8(run_id: str, name: str, text: str) -> str | bytes:
+    """A text in UTF-8; one of ASCII is that already."""
     try:
-        data = text.encode()
+        data = text if text.isascii() else text.encode()
     except UnicodeEncodeError as error:
         raise EncodingError(
             f"run {run_id}: the field {name!r} holds half of a character pair, in its name or at "

@@ -8,7 +8,7 @@ OutcomeUnknown if the connection broke in the middle for good, StoreRefused if t
 let us, RunCorrupt if what it holds under our names is not ours, ValueError for an id that is none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from stepwell.storage.records import (
@@ -105,8 +105,11 @@ class RunStore(Protocol):
         """
         ...
 
-    async def commit(self, commit: Commit) -> None:
+    def commit(self, commit: Commit) -> Awaitable[None]:
         """Apply a commit once, however often it has to be sent.
+
+        It is asked for when this returns, so commits of many runs leave together; it is durable
+        when what is returned is done. What no store takes is refused by either of both.
 
         One with `ended` is the last: nobody holds the run from then on, and it is forgotten 7 days
         later if it completed, else 30. Its patch sets the status.

@@ -121,8 +121,7 @@ class Claim:
         return Lane(self.queue, self.fields["workflow"])
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """One patch and what goes with it: all of it becomes durable, or none.
 
     Attributes:
@@ -140,7 +139,7 @@ class Commit:
     seq: int
     cid: str
     patch: Mapping[str, str | None]
-    log: Sequence[str] = field(default=())
+    log: Sequence[str] = ()
     ended: str | None = None
     taken: int = 0
     progress: bool = False
