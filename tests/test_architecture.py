@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 PACKAGE = "stepwell"
 
 LAYERS = [
-    {"errors", "_deprecations", "_exceptions", "_names", "events", "runtime", "types"},
+    {"errors", "_deprecations", "_empty", "_exceptions", "_names", "events", "runtime", "types"},
     {"collect", "compat", "plugins", "resource", "retry_policy", "_annotations", "_serialization"},
     {"_signatures"},
     {"decorators"},

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from typing_extensions import ParamSpec, TypeIs, TypeVar
 
 from stepwell._annotations import title
+from stepwell._empty import empty
 from stepwell._signatures import StepSignature, inspect_step
 from stepwell.collect import Collect
 from stepwell.errors import WorkflowValidationError
@@ -28,6 +29,7 @@ __all__ = [
     "check_step_name",
     "config_of",
     "make_step_function",
+    "names_in",
     "step",
     "steps_of",
 ]
@@ -80,11 +82,11 @@ class StepConfig:
     context_parameter: str | None = None
     num_workers: int = 4
     retry_policy: RetryPolicy | None = None
-    resources: list[ResourceDefinition] = field(default_factory=list[ResourceDefinition])
+    resources: list[ResourceDefinition] = field(default_factory=empty(list[ResourceDefinition]))
     context_state_type: type[BaseModel] | None = None
-    skip_graph_checks: list[str] = field(default_factory=list[str])
+    skip_graph_checks: list[str] = field(default_factory=empty(list[str]))
     collect_params: list[tuple[str, type[Event]]] = field(
-        default_factory=list[tuple[str, type[Event]]]
+        default_factory=empty(list[tuple[str, type[Event]]])
     )
     is_fan_out: bool = False
     bare_return_types: tuple[type[Event], ...] = ()
@@ -433,6 +435,12 @@ def steps_of(cls: type) -> dict[str, StepFunction]:
         attributes.update(vars(owner))
         attributes.update(vars(owner).get("_step_functions", {}))
     return {name: attribute for name, attribute in attributes.items() if _is_step(attribute)}
+
+
+def names_in(cls: type) -> list[tuple[str, ...]]:
+    """Return all names among which `steps_of` looks: while they stay, it is not asked again."""
+    added = (vars(owner).get("_step_functions", {}) for owner in cls.__mro__)
+    return [*map(tuple, added), *(tuple(vars(owner)) for owner in cls.__mro__)]
 
 
 def _is_step(attribute: Any) -> TypeIs[StepFunction]:

@@ -26,6 +26,7 @@ from pydantic import (
 )
 from typing_extensions import override
 
+from stepwell._empty import empty
 from stepwell._exceptions import describe_exception, rebuild_exception
 from stepwell._names import dotted_name, loaded_class
 from stepwell.errors import UnreconstructedException
@@ -67,7 +68,7 @@ class DictLikeModel(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
-    _data: dict[str, Any] = PrivateAttr(default_factory=dict[str, Any])
+    _data: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init__(self, **params: Any) -> None:
         declared = _declared_names(type(self))
@@ -357,7 +358,7 @@ class CollectionReleaseEvent(Event):
         binding_id: the parameter of the step that takes them.
     """
 
-    events: list[SerializableEvent] = Field(default_factory=list[Event])
+    events: list[SerializableEvent] = Field(default_factory=empty(list[Event]))
     stream_id: str = ""
     binding_id: str = ""
 

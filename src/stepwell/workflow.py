@@ -39,6 +39,7 @@ from stepwell.decorators import (
     check_step,
     check_step_name,
     config_of,
+    names_in,
     steps_of,
 )
 from stepwell.durable import loader
@@ -430,15 +431,16 @@ class Workflow(metaclass=WorkflowMeta):
 
     def _bound_program(self) -> Program:
         """The steps of this instance; bound anew when one was added to its class."""
-        functions = steps_of(type(self))
-        if self._program is None or list(self._program.steps) != list(functions):
+        names = names_in(type(self))
+        if self._program is None or self._program.names != names:
+            functions = steps_of(type(self))
             configs = {name: config_of(function) for name, function in functions.items()}
             state_type = most_derived(one.context_state_type for one in configs.values())
             codec = self._codec_of_class()
             for namespace in namespaces_of(self):
                 codec.types.register_namespace(namespace)
             plan = make_plan(self.workflow_name, configs, codec, state_type, self._code_version)
-            self._program = Program(plan, bind_steps(functions, self._bind))
+            self._program = Program(plan, bind_steps(functions, self._bind), names)
         return self._program
 
     def _bind(self, name: str, function: StepFunction) -> Callable[..., Any]:
@@ -483,7 +485,7 @@ class Workflow(metaclass=WorkflowMeta):
             if fields:
                 log.warning("run(start_event=...) ignores the keywords %s", ", ".join(fields))
             return event
-        cls = self.start_event_class
+        cls = self._bound_program().start_event_class
         try:
             return cls(**fields)
         except ValidationError as error:

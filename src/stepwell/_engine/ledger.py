@@ -19,6 +19,7 @@ from math import isfinite
 from typing import Any, cast
 from urllib.parse import unquote
 
+from stepwell._empty import empty
 from stepwell._engine.loading import NUMBER
 from stepwell._engine.snapshot import Encode
 from stepwell._serialization import check_name
@@ -48,11 +49,11 @@ class Writes:
         added: values by key, of `add`.
     """
 
-    assigned: set[str] = field(default_factory=set[str])
-    fetched: set[str] = field(default_factory=set[str])
-    increments: dict[str, float] = field(default_factory=dict[str, float])
-    appended: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
-    added: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
+    assigned: set[str] = field(default_factory=empty(set[str]))
+    fetched: set[str] = field(default_factory=empty(set[str]))
+    increments: dict[str, float] = field(default_factory=empty(dict[str, float]))
+    appended: dict[str, list[Any]] = field(default_factory=empty(dict[str, list[Any]]))
+    added: dict[str, list[Any]] = field(default_factory=empty(dict[str, list[Any]]))
 
     @property
     def are_none(self) -> bool:
@@ -92,8 +93,8 @@ class Writes:
 class Draft:
     """A patch that was worked out; `accept` makes the ledger believe it."""
 
-    patch: Patch = field(default_factory=dict[str, str | None])
-    accepting: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    patch: Patch = field(default_factory=empty(dict[str, str | None]))
+    accepting: list[Callable[[], None]] = field(default_factory=empty(list[Callable[[], None]]))
 
     def accept(self) -> Patch:
         """Return the patch; from now on it counts as written."""

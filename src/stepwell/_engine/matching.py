@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from stepwell._empty import empty
+
 __all__ = ["Index"]
 
 K = TypeVar("K", bound=Hashable)
@@ -27,12 +29,12 @@ class Index(Generic[K, V]):
         entries: all of them, in the order in which they came.
     """
 
-    entries: dict[K, V] = field(default_factory=dict[K, V])
+    entries: dict[K, V] = field(default_factory=empty(dict[K, V]))
     _places: dict[K, tuple[_Names, _Values | None]] = field(
-        default_factory=dict[K, tuple[_Names, _Values | None]]
+        default_factory=empty(dict[K, tuple[_Names, _Values | None]])
     )
     _groups: dict[_Names, dict[_Values | None, dict[K, None]]] = field(
-        default_factory=dict[_Names, dict[_Values | None, dict[K, None]]]
+        default_factory=empty(dict[_Names, dict[_Values | None, dict[K, None]]])
     )
 
     def add(self, key: K, value: V, required: Mapping[str, Any] | None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
+from stepwell._empty import empty
 from stepwell._engine.graph import accepts, elements, handlers_of, is_human_in_the_loop
 from stepwell._serialization import Codec
 from stepwell.collect import Take
@@ -83,10 +84,12 @@ class Plan:
     codec: Codec
     state_type: type[BaseModel]
     version: str | None = None
-    handlers: Mapping[str, str] = field(default_factory=dict[str, str])
+    handlers: Mapping[str, str] = field(default_factory=empty(dict[str, str]))
     waits_for_human: bool = False
     joining: tuple[str, ...] = ()
-    _receivers: dict[type[Event], Receivers] = field(default_factory=dict[type[Event], Receivers])
+    _receivers: dict[type[Event], Receivers] = field(
+        default_factory=empty(dict[type[Event], Receivers])
+    )
 
     def receivers(self, cls: type[Event]) -> Receivers:
         """The steps that take events of this class; found once a class."""

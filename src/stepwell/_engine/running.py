@@ -113,5 +113,5 @@ def retire(plan: Plan, state: RunState, work: Work) -> list[Command]:
         collecting.keep_offers(state, work)
         commands += waiting.forget(plan, state, work)
     if state.changed is not None:
-        state.changed.update((name, None) for name, _ in work.facts())
+        state.changed.update(dict.fromkeys(name for name, _ in work.facts()))
     return commands

@@ -12,6 +12,7 @@ from enum import StrEnum
 from itertools import chain
 from typing import Any
 
+from stepwell._empty import empty
 from stepwell._engine.matching import Index
 from stepwell.events import Event, StartEvent, StopEvent
 
@@ -80,7 +81,7 @@ class Lineage:
     """
 
     scope: Scope = ()
-    recoveries: Mapping[str, int] = field(default_factory=dict[str, int])
+    recoveries: Mapping[str, int] = field(default_factory=empty(dict[str, int]))
 
     def joined(self, others: Iterable[Mapping[str, int]]) -> "Lineage":
         """The lineage of what several lines of one scope lead to: the recoveries of all count."""
@@ -234,8 +235,8 @@ class Failure:
 class Buffer:
     """The events that one `collect_events` waits with, and how many there are of each class."""
 
-    kept: list[Buffered] = field(default_factory=list[Buffered])
-    counts: dict[type[Event], int] = field(default_factory=dict[type[Event], int])
+    kept: list[Buffered] = field(default_factory=empty(list[Buffered]))
+    counts: dict[type[Event], int] = field(default_factory=empty(dict[type[Event], int]))
 
     def add(self, one: Buffered) -> None:
         """Keep one more event."""
@@ -288,16 +289,16 @@ class Progress:
     """
 
     position: int = 0
-    sent: list[Sent] = field(default_factory=list[Sent])
-    cursors: dict[str, Cursor] = field(default_factory=dict[str, Cursor])
-    effects: dict[str, Effect] = field(default_factory=dict[str, Effect])
-    waiters: dict[str, Waiter] = field(default_factory=dict[str, Waiter])
-    standing: set[str] = field(default_factory=set[str])
-    over: list[str] = field(default_factory=list[str])
+    sent: list[Sent] = field(default_factory=empty(list[Sent]))
+    cursors: dict[str, Cursor] = field(default_factory=empty(dict[str, Cursor]))
+    effects: dict[str, Effect] = field(default_factory=empty(dict[str, Effect]))
+    waiters: dict[str, Waiter] = field(default_factory=empty(dict[str, Waiter]))
+    standing: set[str] = field(default_factory=empty(set[str]))
+    over: list[str] = field(default_factory=empty(list[str]))
     offers: int = 0
-    offered: dict[int, Buffered] = field(default_factory=dict[int, Buffered])
-    taken: list[Buffered] = field(default_factory=list[Buffered])
-    settled: set[int] = field(default_factory=set[int])
+    offered: dict[int, Buffered] = field(default_factory=empty(dict[int, Buffered]))
+    taken: list[Buffered] = field(default_factory=empty(list[Buffered]))
+    settled: set[int] = field(default_factory=empty(set[int]))
 
 
 @dataclass(slots=True, eq=False)
@@ -364,11 +365,11 @@ class StepQueue:
         delayed: whose steps failed, and are to be tried again later.
     """
 
-    waiting: deque[Work] = field(default_factory=deque[Work])
-    running: dict[int, Work] = field(default_factory=dict[int, Work])
-    suspended: dict[int, Work] = field(default_factory=dict[int, Work])
-    woken: list[Work] = field(default_factory=list[Work])
-    delayed: dict[int, Work] = field(default_factory=dict[int, Work])
+    waiting: deque[Work] = field(default_factory=empty(deque[Work]))
+    running: dict[int, Work] = field(default_factory=empty(dict[int, Work]))
+    suspended: dict[int, Work] = field(default_factory=empty(dict[int, Work]))
+    woken: list[Work] = field(default_factory=empty(list[Work]))
+    delayed: dict[int, Work] = field(default_factory=empty(dict[int, Work]))
 
     def works(self) -> Iterator[Work]:
         """All of it, what runs first."""
@@ -405,7 +406,9 @@ class Parts:
     Each is a piece of work of its own, until the join is complete and one work has them all.
     """
 
-    by_class: dict[type[Event], deque[Work]] = field(default_factory=dict[type[Event], deque[Work]])
+    by_class: dict[type[Event], deque[Work]] = field(
+        default_factory=empty(dict[type[Event], deque[Work]])
+    )
 
     def add(self, part: Work) -> None:
         """Keep one more."""
@@ -432,8 +435,10 @@ class Stream:
     producer: str
     lineage: Lineage = ROOT
     open: int = 0
-    batches: dict[str, dict[int, Gathered]] = field(default_factory=dict[str, dict[int, Gathered]])
-    fired: set[str] = field(default_factory=set[str])
+    batches: dict[str, dict[int, Gathered]] = field(
+        default_factory=empty(dict[str, dict[int, Gathered]])
+    )
+    fired: set[str] = field(default_factory=empty(set[str]))
     arrived: int = 0
 
     @property
@@ -478,14 +483,18 @@ class RunState:
     result: StopEvent | None = None
     error: BaseException | None = None
     failed_step: str | None = None
-    streams: dict[int, Stream] = field(default_factory=dict[int, Stream])
-    buffers: dict[tuple[str, str], Buffer] = field(default_factory=dict[tuple[str, str], Buffer])
-    parts: dict[tuple[str, Scope], Parts] = field(default_factory=dict[tuple[str, Scope], Parts])
-    waits: dict[type[Event] | None, Index[tuple[int, str], Work]] = field(
-        default_factory=dict[type[Event] | None, Index[tuple[int, str], Work]]
+    streams: dict[int, Stream] = field(default_factory=empty(dict[int, Stream]))
+    buffers: dict[tuple[str, str], Buffer] = field(
+        default_factory=empty(dict[tuple[str, str], Buffer])
     )
-    kept: dict[int, Kept] = field(default_factory=dict[int, Kept])
-    questions: dict[int, Question] = field(default_factory=dict[int, Question])
+    parts: dict[tuple[str, Scope], Parts] = field(
+        default_factory=empty(dict[tuple[str, Scope], Parts])
+    )
+    waits: dict[type[Event] | None, Index[tuple[int, str], Work]] = field(
+        default_factory=empty(dict[type[Event] | None, Index[tuple[int, str], Work]])
+    )
+    kept: dict[int, Kept] = field(default_factory=empty(dict[int, Kept]))
+    questions: dict[int, Question] = field(default_factory=empty(dict[int, Question]))
     time_left: TimeLeft | None = None
     next_id: int = 1
     changed: dict[str, Fact | None] | None = None
@@ -510,9 +519,10 @@ class RunState:
     @property
     def rests(self) -> bool:
         """Whether no step runs outside of its waits: only time or the outside can move the run."""
-        return not any(
-            queue.running or queue.woken or queue.waiting for queue in self.queues.values()
-        )
+        for queue in self.queues.values():  # `any` takes twice as long, and this is asked often
+            if queue.running or queue.woken or queue.waiting:
+                return False
+        return True
 
     @property
     def idle(self) -> bool:

@@ -85,11 +85,12 @@ def answer(
 
     With `only`, to those of this step.
     """
+    if not state.waits:
+        _note_answer(state, event)
+        return set(), []
     commands: list[Command] = []
     fitting = [
-        (work, name)
-        for work, name in (_fitting(plan, state, event) if state.waits else ())
-        if only in (None, work.step)
+        (work, name) for work, name in _fitting(plan, state, event) if only in (None, work.step)
     ]
     for work, name in fitting:
         waiter = work.progress.waiters[name]

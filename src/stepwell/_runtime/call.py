@@ -1,7 +1,6 @@
 """What a running step can do: the port of the context that it is given."""
 
 import asyncio
-import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -26,6 +25,7 @@ from stepwell._runtime.places import name_of_user
 from stepwell._runtime.planning import BoundStep
 from stepwell._runtime.progress import StepProgress
 from stepwell._runtime.stream import EventStream
+from stepwell._runtime.timers import running_loop
 from stepwell._runtime.waits import Waits
 from stepwell._serialization import NOTHING_CAPTURED, Captured, check_name
 from stepwell.context._port import Port, check_event, check_expected
@@ -89,6 +89,10 @@ class Host(Protocol):
         """The step sent an event."""
         ...
 
+    def has_written(self, writes: Writes) -> bool:
+        """Whether there are any, or any of others than the steps."""
+        ...
+
     async def capture(self, writes: Writes) -> Captured:
         """Read what only an await can read of the state that was written."""
         ...
@@ -135,7 +139,6 @@ class StepCall(Port):
         self._progress: StepProgress | None = None
         self._waits: Waits | None = None
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
 
     @property
     def progress(self) -> StepProgress:
@@ -202,6 +205,11 @@ class StepCall(Port):
     def begin(self) -> None:
         """The step's task runs."""
         self._host.began(self)
+
+    @property
+    def must_capture(self) -> bool:
+        """Whether there is anything in the state that only an await might read."""
+        return self._host.is_durable and self._host.has_written(self.writes)
 
     async def capture(self) -> None:
         """Read what only an await can read of the state that the step had to do with."""
@@ -387,7 +395,7 @@ class StepCall(Port):
 
     def _on_loop(self, action: Callable[[], _T]) -> _T:
         """Do something on the event loop, wherever the step runs: a sync step has a thread."""
-        if threading.get_ident() == self._thread:
+        if running_loop() is self._loop:
             return self._unless_halted(action)
         done: Future[_T] = Future()
 

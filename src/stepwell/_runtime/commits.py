@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from stepwell._empty import empty
 from stepwell._engine.commands import Command, Finish, Invoke, Publish, Wake
 from stepwell._engine.ledger import Ledger, Writes
 from stepwell._engine.loading import load
@@ -93,11 +94,11 @@ class _Batch:
         is_of_step: a step came so far.
     """
 
-    patch: dict[str, str | None] = field(default_factory=dict[str, str | None])
-    created: set[str] = field(default_factory=set[str])
-    log: list[str] = field(default_factory=list[str])
-    commands: list[Command] = field(default_factory=list[Command])
-    waiting: list[asyncio.Future[None]] = field(default_factory=list[asyncio.Future[None]])
+    patch: dict[str, str | None] = field(default_factory=empty(dict[str, str | None]))
+    created: set[str] = field(default_factory=empty(set[str]))
+    log: list[str] = field(default_factory=empty(list[str]))
+    commands: list[Command] = field(default_factory=empty(list[Command]))
+    waiting: list[asyncio.Future[None]] = field(default_factory=empty(list[asyncio.Future[None]]))
     ended: Status | None = None
     taken: int = 0
     is_of_step: bool = False
@@ -392,17 +393,10 @@ class Commits:
         self._seq += 1
         progress = batch.is_of_step and bool(batch.patch) and not self._has_progressed
         self._has_progressed = self._has_progressed or progress
-        return Commit(
-            run_id=self._run_id,
-            token=self._token,
-            seq=self._seq,
-            cid=f"{self._nonce}{self._seq}",
-            patch=batch.patch,
-            log=batch.log[-LOG_LINES_MAX:],
-            ended=batch.ended,
-            taken=batch.taken,
-            progress=progress,
-        )
+        cid = f"{self._nonce}{self._seq}"
+        log = batch.log[-LOG_LINES_MAX:]
+        what = batch.patch, log, batch.ended, batch.taken, progress
+        return Commit(self._run_id, self._token, self._seq, cid, *what)
 
     def _sent(self, committing: asyncio.Future[None]) -> None:
         """Release what was held, and go on with what came meanwhile."""

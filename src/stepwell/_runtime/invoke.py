@@ -1,7 +1,7 @@
 """One invocation of a step: whatever the user's code does, it becomes exactly one tick."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from functools import partial
 from inspect import isawaitable
 from typing import Any, cast
@@ -33,7 +33,9 @@ async def invoke(call: StepCall) -> None:
     current_port.set(ref(call))
     call.begin()
     try:
-        tick = await _captured(call, await _attempt(call))
+        tick = await _attempt(call)
+        if call.must_capture:
+            tick = await _captured(call, tick)
     except asyncio.CancelledError as error:
         if call.halted:
             return
@@ -86,11 +88,11 @@ async def _perform(call: StepCall) -> Any:
         return await _run(step, arguments | injected)
 
 
-async def _run(step: BoundStep, arguments: dict[str, Any]) -> Any:
+def _run(step: BoundStep, arguments: dict[str, Any]) -> Awaitable[Any]:
     if step.is_async:
-        return await step.function(**arguments)
+        return step.function(**arguments)
     body = partial(step.function, **arguments)
-    return await to_thread.run_sync(body, abandon_on_cancel=True)
+    return to_thread.run_sync(body, abandon_on_cancel=True)
 
 
 def _returned(call: StepCall, result: Any) -> StepReturned:

@@ -1,13 +1,15 @@
 """A program: the steps of one workflow instance, ready to be called."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import Any
 
+from stepwell._engine import graph
 from stepwell._engine.plan import Plan
 from stepwell.decorators import StepConfig, StepFunction, config_of
+from stepwell.events import StartEvent
 from stepwell.resource import ResourceDefinition
 
 __all__ = ["BoundStep", "Program", "bind_steps"]
@@ -32,10 +34,21 @@ class BoundStep:
 
 @dataclass(frozen=True)
 class Program:
-    """What a runner needs of a workflow instance."""
+    """What a runner needs of a workflow instance.
+
+    Attributes:
+        names: those in its class when it was made.
+    """
 
     plan: Plan
     steps: Mapping[str, BoundStep]
+    names: Sequence[tuple[str, ...]]
+
+    @cached_property
+    def start_event_class(self) -> type[StartEvent]:
+        """The class of the event that a run begins with; raises as that of `graph`."""
+        configs = {name: step.config for name, step in self.steps.items()}
+        return graph.start_event_class(self.plan.workflow, configs)
 
     @cached_property
     def has_resources(self) -> bool:

@@ -12,6 +12,7 @@ from stepwell._engine.ticks import EventArrived
 from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.runner import Runner
 from stepwell._runtime.stream import EventStream
+from stepwell._runtime.timers import running_loop
 from stepwell.context._port import Port, check_event
 from stepwell.errors import WorkflowRuntimeError
 from stepwell.events import Event
@@ -78,7 +79,7 @@ class RunPort(Port):
 
     def _check_loop(self, event: Event) -> None:
         """Refuse what comes from another thread: nothing of a run may change behind its back."""
-        if _running_loop() is not self._runner.ended.get_loop():
+        if running_loop() is not self._runner.ended.get_loop():
             raise WorkflowRuntimeError(
                 f"{type(event).__name__} was sent to run {self.run_id!r} from outside of its event "
                 f"loop. From another thread, send it with "
@@ -186,10 +187,3 @@ class ElsewherePort(Port):
         if what == "send_event":
             return f"run {self._run_id!r} is reached with `await handler.send_event(...)`"
         return f"run {self._run_id!r} is only followed here; await the handler for its result"
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

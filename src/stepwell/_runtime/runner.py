@@ -495,9 +495,13 @@ class Runner:
         else:
             commits.roll_back(call.work)
 
+    def has_written(self, writes: Writes) -> bool:
+        """Whether a step wrote anything, or others did."""
+        return not (writes.are_none and self._outside.are_none)
+
     async def capture(self, writes: Writes) -> Captured:
         """Read what only an await can read of what a step wrote, and of what others did."""
-        if writes.are_none and self._outside.are_none:
+        if not self.has_written(writes):
             return NOTHING_CAPTURED
         values = [*self._touched(writes), *self._touched(self._outside)]
         return await self.internals.plan.codec.capture(values)

@@ -1,10 +1,21 @@
-"""Time: what it is now, and how much of it a run may take. Waiting for an answer does not count."""
+"""The event loop, which may be another one here, and its time.
+
+What a run may take of that does not count while it waits for an answer.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable
 
-__all__ = ["Stopwatch", "clock_of_loop"]
+__all__ = ["Stopwatch", "clock_of_loop", "running_loop"]
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in this thread, if any."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def clock_of_loop(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:

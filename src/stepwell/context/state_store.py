@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from pydantic import BaseModel, ValidationError
 
+from stepwell._empty import empty
 from stepwell._engine.ledger import WHOLE, Writes
 from stepwell._names import kind_of
 from stepwell.context._copies import IMMUTABLE
@@ -138,7 +139,7 @@ class Cell:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     editor: "asyncio.Task[Any] | None" = None
     is_lent: bool = True
-    views: dict[int, Writes] = field(default_factory=dict[int, Writes])
+    views: dict[int, Writes] = field(default_factory=empty(dict[int, Writes]))
 
     def values(self) -> dict[str, Any]:
         """The state by top-level key, as it is stored."""

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from stepwell._empty import empty
 from stepwell.redis.slots import Node
 
 __all__ = ["Channel", "Hearer"]
@@ -29,7 +30,7 @@ class Channel:
     name: str
     place: Node | None
     confirmed: asyncio.Future[None]
-    hearers: set[Hearer] = field(default_factory=set[Hearer])
+    hearers: set[Hearer] = field(default_factory=empty(set[Hearer]))
 
     def wake(self) -> None:
         """Tell all hearers."""

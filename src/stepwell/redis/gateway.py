@@ -106,7 +106,6 @@ class Gateway:
             otherwise: does it with patience, as if nothing had happened (None), or after trouble of
                 which another try has to know.
         """
-        done: asyncio.Future[None] = self._router.loop.create_future()
 
         def answer(reply: Any) -> None:
             if done.done():
@@ -119,6 +118,7 @@ class Gateway:
                 self._go_on(otherwise(reply if isinstance(reply, _TROUBLES) else None), done)
 
         self._router.send_once(keys[0], acks, script(name).command(keys, arguments), answer)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         return done
 
     def _go_on(self, work: Coroutine[Any, Any, None], done: asyncio.Future[None]) -> None:

@@ -3,7 +3,6 @@
 A redirect is followed with the command that it is about, and with no other.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -73,11 +72,6 @@ class Router:
                     raise
                 node = redirect.node
                 line = self._redirected(redirect, acks)
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop of all wires; raises as a wire does that is used elsewhere."""
-        return self._home.loop()
 
     def send_once(self, key: str, acks: Acks, command: Sequence[Word], answer: Answer) -> None:
         """Send one command to the server that holds a key, wherever it says that is; as a wire."""

@@ -104,7 +104,8 @@ def encoded_patch(commit: Commit) -> tuple[list[str | bytes], list[str], int]:
 
 
 def _encoded(run_id: str, fields: Mapping[str, str | None]) -> tuple[list[str | bytes], int]:
-    words, size = list[str | bytes](), 0
+    words: list[str | bytes] = []
+    size = 0
     for name, text in fields.items():
         if not name.isascii():
             _utf8(run_id, name, name)

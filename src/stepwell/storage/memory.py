@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from stepwell._empty import empty
 from stepwell.storage.limits import (
     ABSENT_MS,
     AT_ONCE_MAX,
@@ -103,7 +104,7 @@ class StoredRun:
     parked: bool = False
     claims: int = 0
     blocked_by: str | None = None
-    inbox: deque[Received] = field(default_factory=deque[Received])
+    inbox: deque[Received] = field(default_factory=empty(deque[Received]))
     sends: int = 0
     keys: deque[str] = field(default_factory=partial(deque[str], maxlen=KEYS_MAX))
     ended_at: int | None = None

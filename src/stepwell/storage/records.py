@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from stepwell._empty import empty
+
 __all__ = [
     "BOOKKEEPING",
     "Claim",
@@ -53,7 +55,7 @@ class NewRun:
     owner: str
     fields: Mapping[str, str]
     queue: str = "default"
-    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    tags: Mapping[str, str] = field(default_factory=empty(dict[str, str]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class RunInfo:
     claims: int = 0
     created_at: int = 0
     ended_at: int | None = None
-    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    tags: Mapping[str, str] = field(default_factory=empty(dict[str, str]))
 
     @property
     def lane(self) -> Lane:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from stepwell._empty import empty
 from stepwell.representation.layout.model import Box, Link
 
 __all__ = ["Cell", "Grid", "Way"]
@@ -27,8 +28,8 @@ class Cell:
     width: float
     box: Box | None = None
     beside: "Cell | None" = None
-    up: list["Cell"] = field(default_factory=list["Cell"])
-    down: list["Cell"] = field(default_factory=list["Cell"])
+    up: list["Cell"] = field(default_factory=empty(list["Cell"]))
+    down: list["Cell"] = field(default_factory=empty(list["Cell"]))
     x: float = 0
 
 
