@@ -11,6 +11,7 @@ from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from datetime import datetime
 from enum import Enum
 from functools import cache
+from inspect import unwrap
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import (
@@ -69,6 +70,14 @@ class DictLikeModel(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     _data: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @override
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        ours = DictLikeModel.model_post_init
+        if unwrap(cls.model_post_init) is unwrap(ours):  # else a class has a hook of its own
+            cls.model_post_init = ours  # Pydantic wraps it for each class: all make `_data` again
 
     def __init__(self, **params: Any) -> None:
         declared = _declared_names(type(self))

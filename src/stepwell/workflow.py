@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from stepwell._engine import graph
 from stepwell._engine.plan import Plan, make_plan
-from stepwell._engine.state import RunState, StepQueue
+from stepwell._engine.state import RunState, Status, StepQueue
 from stepwell._engine.ticks import RunResumed, RunStarted
 from stepwell._names import kind_of
 from stepwell._runtime.admission import Admission
@@ -573,7 +573,8 @@ def _adopt(ctx: Context[Any], plan: Plan) -> None:
             internals.run.queues.setdefault(name, StepQueue())
     else:
         _check_state(ctx.store.state_type, plan)
-        internals.run = RunState.of_steps(list(plan.steps))
+        if internals.run.status is not Status.NEW or internals.plan is not plan:
+            internals.run = RunState.of_steps(list(plan.steps))
     internals.plan = plan
     internals.run.changed = None
     internals.store.track(None)

@@ -4,6 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import asyncio
+import gc
 import json
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -485,6 +486,29 @@ async def test_a_cancelled_commit_leaves_the_next_one_in_order(store: RedisStore
         first.cancel()
         await store.commit(commit(claim, seq, count=str(seq)))
     assert await store.read(RUN) == {**FIELDS, "count": "39"}
+
+
+def test_a_commit_under_way_ends_with_its_event_loop(
+    own_server: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = own_server()
+
+    async def commit_unheard() -> asyncio.Future[None]:
+        store = RedisStore(Source.of(server.unix_url), "n", partitions=4, stats=(stats := Stats()))
+        await store.open()
+        claim = await create(store)
+        sent = stats.commands
+        server.freeze()
+        committing = store.commit(commit(claim, 2))
+        while stats.commands == sent:  # noqa: ASYNC110 - counted by the store, which tells nobody
+            await asyncio.sleep(0)
+        return committing
+
+    committing = asyncio.run(commit_unheard())
+    server.thaw()
+    assert committing.cancelled()
+    gc.collect()
+    assert not caplog.records  # as of a task that nobody awaited
 
 
 async def test_commits_of_many_runs_in_one_turn_share_a_write(

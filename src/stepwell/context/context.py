@@ -14,7 +14,7 @@ from stepwell._deprecations import warn_once
 from stepwell._engine.ledger import WHOLE, Ledger, state_field
 from stepwell._engine.loading import load
 from stepwell._engine.plan import Plan
-from stepwell._engine.snapshot import encode_fact, encode_run, facts
+from stepwell._engine.snapshot import Encode, encode_fact, encode_run, facts
 from stepwell._engine.state import RunState, Status
 from stepwell._names import kind_of
 from stepwell._serialization import captured
@@ -478,8 +478,22 @@ def describe(internals: Internals) -> dict[str, str]:
     fields = {"format": FORMAT, "workflow": plan.workflow}
     if plan.version is not None:
         fields["version"] = plan.version
-    fields |= encode_run(run, plan.codec.encode)
-    return fields | {name: encode_fact(fact, plan.codec.encode) for name, fact in facts(run)}
+    encode = _once_each(plan.codec.encode)
+    fields |= encode_run(run, encode)
+    return fields | {name: encode_fact(fact, encode) for name, fact in facts(run)}
+
+
+def _once_each(encode: Encode) -> Encode:
+    """As `encode`, but what several facts hold, as an event that several steps got, once only."""
+    texts: dict[int, str] = {}
+
+    def text_of(value: Any, where: str) -> str:
+        text = texts.get(id(value))
+        if text is None:
+            text = texts[id(value)] = encode(value, where)
+        return text
+
+    return text_of
 
 
 def _describe_state(internals: Internals) -> dict[str, str]:

@@ -128,11 +128,15 @@ class Gateway:
 
     def _hand_on(self, done: asyncio.Future[None], task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
         if task.cancelled():
             done.cancel()
-        elif not done.done():
-            error = task.exception()
-            done.set_result(None) if error is None else done.set_exception(error)
+        elif done.done():  # its caller was cancelled
+            return
+        elif error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
 
     async def read(self, kind: str, what: str, *command: Word) -> Any:
         """Send a command that only reads a key, its second word, of a kind; raises as `run`."""
