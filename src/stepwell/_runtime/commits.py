@@ -10,6 +10,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -154,6 +155,7 @@ class Commits:
         self._next_id = int(claim.fields.get("next", "0"))
         self._has_progressed = False
         self._texts: dict[int, str] = {}
+        self._context = copy_context()  # one for all callbacks, of no step's
         self._under_way: _Batch | None = None
         self._failure: BaseException | None = None
 
@@ -377,7 +379,7 @@ class Commits:
             return
         self._batch.due = True
         if self._under_way is None and self._failure is None:
-            asyncio.get_running_loop().call_soon(self._send)
+            asyncio.get_running_loop().call_soon(self._send, context=self._context)
 
     def _send(self) -> None:
         batch, self._batch = self._batch, _Batch()
@@ -387,7 +389,7 @@ class Commits:
         except Exception as error:  # noqa: BLE001  whatever it is, the run must not wait for ever
             self._fail(error)
         else:
-            committing.add_done_callback(self._sent)
+            committing.add_done_callback(self._sent, context=self._context)
 
     def _commit_of(self, batch: _Batch) -> Commit:
         self._seq += 1

@@ -6,7 +6,6 @@ script knows its own second coming by a commit id or a nonce.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -14,12 +13,13 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from stepwell.errors import StoreRefused
 from stepwell.redis.acks import Acks, Unacknowledged, syncs_always
 from stepwell.redis.errors import first_word, wrong_type
+from stepwell.redis.first_try import FirstTry
 from stepwell.redis.patience import Patience
 from stepwell.redis.router import Router
 from stepwell.redis.scripts import script
 from stepwell.redis.slots import Node
 from stepwell.redis.topology import Topology
-from stepwell.redis.wire import Disconnected, Interrupted, Stats, Wire, Word
+from stepwell.redis.wire import Disconnected, Stats, Wire, Word
 
 __all__ = ["Gateway", "Trouble"]
 
@@ -27,9 +27,6 @@ T = TypeVar("T")
 
 Trouble = Disconnected | Unacknowledged | RedisError
 """What a try may end with, and another one may not."""
-
-_TROUBLES = Disconnected, Unacknowledged, NoScriptError
-"""What is not seen from another try's own reply, or would be asked for twice."""
 
 
 class Gateway:
@@ -103,40 +100,11 @@ class Gateway:
             keys: as in `run`.
             arguments: as in `run`.
             acks: as in `run`.
-            otherwise: does it with patience, as if nothing had happened (None), or after trouble of
-                which another try has to know.
+            otherwise: as in `FirstTry`.
         """
-
-        def answer(reply: Any) -> None:
-            if done.done():
-                return
-            if isinstance(reply, list) and reply[0] == b"OK":
-                done.set_result(None)
-            elif isinstance(reply, Disconnected) and isinstance(reply.reason, Interrupted):
-                done.cancel()
-            else:
-                self._go_on(otherwise(reply if isinstance(reply, _TROUBLES) else None), done)
-
-        self._router.send_once(keys[0], acks, script(name).command(keys, arguments), answer)
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done = FirstTry(otherwise, self._tasks)
+        self._router.send_once(keys[0], acks, script(name).command(keys, arguments), done.hear)
         return done
-
-    def _go_on(self, work: Coroutine[Any, Any, None], done: asyncio.Future[None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._hand_on, done))
-
-    def _hand_on(self, done: asyncio.Future[None], task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if task.cancelled():
-            done.cancel()
-        elif done.done():  # its caller was cancelled
-            return
-        elif error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
 
     async def read(self, kind: str, what: str, *command: Word) -> Any:
         """Send a command that only reads a key, its second word, of a kind; raises as `run`."""

@@ -232,18 +232,18 @@ class RedisStore:
     def commit(self, commit: Commit) -> asyncio.Future[None]:
         """Apply a commit once, however often it has to be sent."""
         patch = Patch.of(commit)
-        patiently = partial(self._commit, commit, patch)
         self._stats.commits += 1
-        if patch.is_large or commit.ended is not None:
-            return asyncio.ensure_future(patiently())
+        if patch.is_large:
+            return asyncio.ensure_future(self._commit_in_slices(commit, patch))
+        if commit.ended is not None:
+            return asyncio.ensure_future(self._commit(commit, None))
         keys, words = self._commit_keys(commit, aside=False), commit_words(commit, patch, 0)
+        patiently = partial(self._commit, commit)
         return self._gateway.run_at_once("commit", keys, words, self._acks, patiently)
 
-    async def _commit(self, commit: Commit, patch: Patch, trouble: Trouble | None = None) -> None:
-        if patch.is_large:
-            await self._commit_in_slices(commit, patch)
-        else:
-            _check(commit.run_id, await self._send_commit(commit, patch, trouble=trouble))
+    async def _commit(self, commit: Commit, trouble: Trouble | None) -> None:
+        reply = await self._send_commit(commit, Patch.of(commit), trouble=trouble)
+        _check(commit.run_id, reply)
 
     async def release(self, release: Release) -> None:
         """Give a run back before it ended, so that anybody may claim it when it is due."""
