@@ -1,7 +1,6 @@
 """Runs that the code at hand can't go on with: they wait for other code, and nothing spins."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import pytest
@@ -11,8 +10,10 @@ from stepwell import Context, Workflow, step
 from stepwell.client import Client, Run
 from stepwell.errors import WorkflowCancelledByUser
 from stepwell.events import Event, StartEvent, StopEvent
+from stepwell.storage.memory import MemoryStore
+from stepwell.storage.names import partition_of
 from stepwell.storage.records import Message
-from stepwell.worker import sweeping
+from stepwell.worker import claiming, sweeping
 from support.clients import Answer
 from support.places import Asks, Place, serving, until_true
 
@@ -20,8 +21,9 @@ NAME = "the-workflow"
 
 
 @pytest.fixture(autouse=True)
-def _unblock_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "UNBLOCK_EVERY", 0.01)
+    monkeypatch.setattr(claiming, "LOOK_EVERY", 0.01)
 
 
 class Middle(Event):
@@ -81,6 +83,28 @@ def is_blocked(place: Place, run: Run) -> Callable[[], bool]:
     return lambda: place.run(run.run_id).fields["status"] == "blocked"
 
 
+async def until_tried(store: MemoryStore, partition: int) -> None:
+    """Return when a worker has looked for blocked runs, and claimed what was due after that."""
+    looks: list[str] = []
+
+    def noted(verb: str) -> Callable[..., Awaitable[Any]]:
+        look = getattr(store, verb)
+
+        async def note(where: int, *others: Any) -> Any:
+            found = await look(where, *others)
+            if where == partition and (looks or verb == "unblock"):
+                looks.append(verb)
+            return found
+
+        return note
+
+    with pytest.MonkeyPatch.context() as patch:
+        for verb in ("unblock", "due"):
+            patch.setattr(store, verb, noted(verb))
+        # The first may have been under way; what the second found is claimed before the third.
+        await until_true(lambda: looks.count("due") == 3)
+
+
 def unknown_event(place: Place, run: Run) -> None:
     """Make the event of the work one that nobody knows."""
     fields = place.run(run.run_id).fields
@@ -102,13 +126,12 @@ async def test_a_run_waits_for_the_code_that_knows_it(
     run = await begun(place, client)
     place.run(run.run_id).due_at = place.now()
     other = await client.start(wrong(workflow_name=NAME), run_id="other")
-    async with serving(place.checkpointer(), wrong(workflow_name=NAME)):
+    checkpointer = place.checkpointer()
+    async with serving(checkpointer, wrong(workflow_name=NAME)):
         await until_true(is_blocked(place, run))
         await until_true(lambda: place.happened("other")[-1] != "(enqueued)")
         before = place.happened(run.run_id).count("(claimed)")
-        await client.start(wrong(workflow_name=NAME))
-        for _ in range(20):
-            await asyncio.sleep(0.01)  # turns in which it could be tried again
+        await until_tried(checkpointer.stores[0], partition_of(run.run_id, place.server.partitions))
         assert place.happened(run.run_id).count("(claimed)") == before
         with pytest.raises(TimeoutError, match=reason):
             await run.result(timeout=0)

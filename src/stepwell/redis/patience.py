@@ -72,11 +72,10 @@ class Patience:
         await asyncio.sleep(pause)
 
     def given_up(self, reason: Exception) -> StoreError:
-        """The error when time is over."""
-        tried = (
-            f"{self._what}: tried {self._tries} times in {self._elapsed():.1f} s at "
-            f"{self._address}, the last time: {told(reason)}"
-        )
+        """The error when time is over, also for somebody who only waited while others tried."""
+        tried = f"{self._what}: {self._effort()} in {self._elapsed():.1f} s at {self._address}"
+        if said := told(reason).rstrip("."):
+            tried = f"{tried}, the last time: {said}"
         if self._missed:
             return OutcomeUnknown(
                 f"{tried}. It was applied on the server, and {self._missed.by} did not acknowledge "
@@ -110,6 +109,15 @@ class Patience:
         """Somebody answered, or nobody is there at all."""
         answered = first_word(reason) or isinstance(reason, Unacknowledged)
         return self._seconds if answered else self._seconds_alone
+
+    def _effort(self) -> str:
+        match self._tries:
+            case 0:
+                return "no answer"
+            case 1:
+                return "tried once"
+            case times:
+                return f"tried {times} times"
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._started

@@ -4,13 +4,15 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 from stepwell.durable.hearing import Ear
 from stepwell.durable.session import Session
-from stepwell.errors import DurabilityError, RunCorrupt
+from stepwell.errors import DurabilityError, RunCorrupt, StoreError
 from stepwell.storage.records import Claim, Lane, Topic
 from stepwell.worker.hosting import Hosting
+from stepwell.worker.outage import Outage
 
 __all__ = ["Claiming"]
 
@@ -33,12 +35,16 @@ class Claiming:
         session: claims.
         hosting: has room, or not.
         lanes: whose runs are claimed.
+        outage: notes whether the store answers.
     """
 
-    def __init__(self, session: Session, hosting: Hosting, lanes: Sequence[Lane]) -> None:
+    def __init__(
+        self, session: Session, hosting: Hosting, lanes: Sequence[Lane], outage: Outage
+    ) -> None:
         self._session = session
         self._hosting = hosting
         self._lanes = lanes
+        self._outage = outage
         store = session.store
         self._ears = [Ear(store, Topic("due", partition)) for partition in range(store.partitions)]
         self._stopping = False
@@ -61,37 +67,50 @@ class Claiming:
         try:
             while not self._stopping:
                 await ear.open(LOOK_EVERY)
-                try:
-                    next_look = await self._claim_due(partition)
-                except DurabilityError as error:
-                    log.warning("due runs are looked for again: %s", error)
-                    next_look = LOOK_EVERY
-                await ear.hear(next_look)
+                await ear.hear(await self._claim_due(partition))
         finally:
             ear.close()
 
     async def _claim_due(self, partition: int) -> float:
         """Claim what is due as far as there is room; the seconds until the next look."""
-        while True:
+        request = f"claiming due runs of partition {partition}"
+        next_look: float | None = None
+        while next_look is None and (places := await self._reserve(request)):
+            next_look = LOOK_EVERY
+            with self._outage.noted(request):
+                next_look = await self._claim_some(partition, places)
+        return next_look or 0.0
+
+    async def _reserve(self, request: str) -> int:
+        """Reserve places as soon as there are any; none when told to stop."""
+        while not self._stopping:
+            if places := self._hosting.reserve(AT_ONCE):
+                return places
+            self._outage.end(request)  # it is not made while runs take all the room
             await self._hosting.wait_for_room()
-            places = self._hosting.reserve(AT_ONCE)
-            if self._stopping:
-                self._hosting.give_up(places)
-                return 0.0
-            try:
-                # Others look at the same line: each takes its pick of twice as many.
-                asked = 2 * places + len(self._avoided)
-                due = await self._session.store.due(partition, self._shuffled(), asked)
-            except BaseException:
-                self._hosting.give_up(places)
-                raise
-            self._forgive()
-            found = [one for one in due.runs if one[0] not in self._avoided]
-            picked = random.sample(found, min(places, len(found)))
-            self._hosting.give_up(places - len(picked))
-            await asyncio.gather(*(self._claim(run_id, lane) for run_id, lane in picked))
-            if len(found) <= places:
-                return LOOK_EVERY if due.next_in is None else min(LOOK_EVERY, due.next_in / 1000)
+        return 0
+
+    async def _claim_some(self, partition: int, places: int) -> float | None:
+        """Claim what is due; the seconds until the next look, None if there was more than places.
+
+        Raises:
+            StoreError: the store can't be reached, or refuses.
+        """
+        try:
+            # Others look at the same line: each takes its pick of twice as many.
+            asked = 2 * places + len(self._avoided)
+            due = await self._session.store.due(partition, self._shuffled(), asked)
+        except BaseException:
+            self._hosting.give_up(places)
+            raise
+        self._forgive()
+        found = [one for one in due.runs if one[0] not in self._avoided]
+        picked = random.sample(found, min(places, len(found)))
+        self._hosting.give_up(places - len(picked))
+        await _make_all(self._claim(run_id, lane) for run_id, lane in picked)
+        if len(found) > places:
+            return None
+        return LOOK_EVERY if due.next_in is None else min(LOOK_EVERY, due.next_in / 1000)
 
     def _forgive(self) -> None:
         """Runs that were found to be damaged a while ago may have been mended."""
@@ -106,6 +125,8 @@ class Claiming:
         claim: Claim | None = None
         try:
             claim = await self._session.claim(run_id, "", lane, due=True)
+        except StoreError:
+            raise
         except DurabilityError as error:
             log.warning("run %s can't be claimed: %s", run_id, error)
             if isinstance(error, RunCorrupt):
@@ -115,3 +136,10 @@ class Claiming:
                 self._hosting.give_up(1)
         if claim is not None:
             self._hosting.take(claim)
+
+
+async def _make_all(claims: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Make all claims; an error of one is raised when the others are made, too."""
+    for outcome in await asyncio.gather(*claims, return_exceptions=True):
+        if outcome is not None:
+            raise outcome

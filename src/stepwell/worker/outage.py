@@ -23,6 +23,11 @@ class Outage:
         self._unserved: set[str] = set()
         self._began = 0.0
 
+    @property
+    def lasts(self) -> bool:
+        """Whether some request is still to be served."""
+        return bool(self._unserved)
+
     @contextmanager
     def noted(self, request: str) -> Generator[None]:
         """Send a request, which is going to be repeated: an error about it ends the block only.

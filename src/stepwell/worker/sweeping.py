@@ -6,10 +6,10 @@ import random
 import time
 from collections.abc import Mapping
 
-from stepwell.errors import DurabilityError
 from stepwell.storage.limits import AT_ONCE_MAX
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Lane
+from stepwell.worker.outage import Outage
 
 __all__ = ["Sweeping"]
 
@@ -22,6 +22,9 @@ FEW_OWNERS = 4
 UNBLOCK_EVERY = 10.0
 """How often, in seconds, runs are looked for that other code could not go on with."""
 
+UNBLOCK_AGAIN = 1.0
+"""As above, during an outage: its end is to be noticed soon."""
+
 log = logging.getLogger("stepwell")
 
 
@@ -31,15 +34,17 @@ class Sweeping:
     Args:
         store: has the runs.
         fingerprints: of the code that serves a lane.
+        outage: notes whether the store answers.
 
     Attributes:
         swept_at: when all was looked through last, by the monotonic clock.
     """
 
-    def __init__(self, store: RunStore, fingerprints: Mapping[Lane, str]) -> None:
+    def __init__(self, store: RunStore, fingerprints: Mapping[Lane, str], outage: Outage) -> None:
         self.swept_at: float | None = None
         self._store = store
         self._fingerprints = fingerprints
+        self._outage = outage
 
     async def serve(self) -> None:
         """Sweep until cancelled."""
@@ -60,29 +65,27 @@ class Sweeping:
 
     async def _look(self, partition: int) -> int | None:
         """Look through one partition; how many owners it has, None if the store can't be asked."""
-        try:
+        with self._outage.noted(f"looking for dead owners in partition {partition}"):
             while True:
                 swept = await self._store.sweep(partition)
                 if swept.orphaned < AT_ONCE_MAX:
                     return swept.owners
                 await asyncio.sleep(SWEEP_EVERY * random.random())  # noqa: S311  others have a turn
-        except DurabilityError as error:
-            log.warning("runs of dead processes are looked for again: %s", error)
-            return None
+        return None
 
     async def _unblock(self) -> None:
         while True:
             for partition in range(self._store.partitions):
                 for lane, fingerprint in self._fingerprints.items():
                     await self._unblock_lane(partition, lane, fingerprint)
-            await asyncio.sleep(UNBLOCK_EVERY * random.uniform(0.5, 1.5))  # noqa: S311  as above
+            every = UNBLOCK_AGAIN if self._outage.lasts else UNBLOCK_EVERY
+            await asyncio.sleep(every * random.uniform(0.5, 1.5))  # noqa: S311  as above
 
     async def _unblock_lane(self, partition: int, lane: Lane, fingerprint: str) -> None:
-        try:
+        where = f"queue {lane.queue}, partition {partition}"
+        with self._outage.noted(f"looking for blocked runs of {lane.workflow} in {where}"):
             number = AT_ONCE_MAX  # those that are blocked again by others wait for the next look
             while number == AT_ONCE_MAX:
                 number = await self._store.unblock(partition, lane, fingerprint)
                 if number:
                     log.info("%d blocked runs of %s are tried again", number, lane.workflow)
-        except DurabilityError as error:
-            log.warning("blocked runs of %s are looked for again: %s", lane.workflow, error)

@@ -26,6 +26,7 @@ from stepwell.storage.records import Lane
 from stepwell.worker.claiming import Claiming
 from stepwell.worker.fingerprint import fingerprint_of
 from stepwell.worker.hosting import Hosting, Served
+from stepwell.worker.outage import Outage
 from stepwell.worker.sweeping import Sweeping
 from stepwell.workflow import Workflow
 
@@ -161,8 +162,9 @@ class Worker:
             self._claims_max,
         )
         fingerprints = {lane: self._served[lane.workflow].fingerprint for lane in self._lanes}
-        claiming = Claiming(session, hosting, self._lanes)
-        return _Parts(session, hosting, claiming, Sweeping(session.store, fingerprints))
+        outage = Outage()
+        claiming = Claiming(session, hosting, self._lanes, outage)
+        return _Parts(session, hosting, claiming, Sweeping(session.store, fingerprints, outage))
 
     async def _serve(self, parts: "_Parts") -> None:
         if self._stop.is_set():  # before it served
