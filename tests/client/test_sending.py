@@ -282,7 +282,7 @@ async def test_a_delayed_run_is_cancelled_before_its_time(client: Client, store:
     run = await client.start(ASKING, delay=3600)
     await run.cancel()
     due = await store.due(store.partition_of(run.run_id), [(await run.info()).lane], 10)
-    assert [name for name, _ in due.runs] == [run.run_id]
+    assert [found.run_id for found in due.runs] == [run.run_id]
 
 
 async def test_a_run_that_is_over_can_not_be_cancelled(store: RunStore, run: Run) -> None:

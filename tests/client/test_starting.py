@@ -49,7 +49,7 @@ async def test_it_is_due_at_once(client: Client, store: RunStore) -> None:
     run = await client.start(Greet, {"name": "Ada"})
     info = await run.info()
     due = await store.due(store.partition_of(run.run_id), [info.lane], 10)
-    assert due.runs == [(run.run_id, info.lane)]
+    assert [found[:2] for found in due.runs] == [(run.run_id, info.lane)]
 
 
 @pytest.mark.parametrize("delay", [60, 60.0, timedelta(minutes=1)])

@@ -78,6 +78,17 @@ async def test_deadlines_are_those_of_the_store_whatever_time_it_is_there(
     assert 0.2 <= time.monotonic() - began < 2
 
 
+async def test_a_store_whose_time_jumps_moves_a_parked_run_at_once() -> None:
+    """Else it is claimed as due, and parked as not due, until the lease is renewed: in 200 s."""
+    place, sleeps = Place(), Sleeps(1000)
+    async with place.client() as client, serving(place.checkpointer(), sleeps, idle_timeout=0):
+        run = await client.start(sleeps)
+        await until_true(lambda: "(parked)" in place.happened(run.run_id))
+        place.pass_time(1001)
+        await asyncio.wait_for(run.result(), 10)
+    assert place.happened(run.run_id).count("(parked)") < 50
+
+
 async def test_a_sleep_that_was_begun_here_ends_elsewhere_at_its_time() -> None:
     place, first = Place(), Sleeps(30)
     checkpointer = place.checkpointer()

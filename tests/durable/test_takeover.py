@@ -181,3 +181,53 @@ async def test_a_run_that_was_taken_unheard_goes_on_when_it_is_asked_for_again()
         with pytest.raises(StoreUnavailable):
             await two.run(run_id="the-run", value=7)
         assert await two.run(run_id="the-run", value=7) == [7, 2]
+
+
+async def test_a_claim_that_gets_there_after_it_was_looked_for_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that was frozen reads the connections that broke meanwhile in any order."""
+    monkeypatch.setattr("stepwell.durable.session.RENOUNCE_AFTER", (0.0, 0.0))
+    place = Place()
+    async with (
+        place.client() as client,
+        place.store() as late,
+        place.checkpointer().session() as session,
+    ):
+        run_id = (await client.start(TwoSteps(), {"value": 7})).run_id
+        lane, peek = place.run(run_id).lane, session.store.peek
+        got_there = asyncio.Event()
+
+        async def lose(*_: Any, **__: Any) -> Any:
+            raise StoreUnavailable("no answer")
+
+        async def look(run_id: str) -> Any:
+            found = await peek(run_id)
+            if not got_there.is_set():
+                got_there.set()
+                assert await late.claim(run_id, session.lease.owner, "", lane)
+            return found
+
+        monkeypatch.setattr(session.store, "peek", look)
+        with monkeypatch.context() as broken:
+            broken.setattr(session.store, "claim", lose)
+            with pytest.raises(StoreUnavailable):
+                await session.claim(run_id, "", lane)
+        await got_there.wait()
+        await until_true(lambda: not place.run(run_id).owner)
+
+
+async def test_who_hears_when_it_gives_a_run_back_that_it_was_lost_renews_its_lease() -> None:
+    """Else others go on to take from it what it claims."""
+    place = Place()
+    async with place.client() as client, place.checkpointer().session() as session:
+        run_id = (await client.start(TwoSteps(), {"value": 7})).run_id
+        claim = await session.claim(run_id, "", place.run(run_id).lane)
+        assert claim is not None
+        place.pass_time(601)
+        await place.find_the_dead()
+        async with place.store() as store:
+            assert await store.claim(run_id, "stranger", "", claim.lane)
+        await session.give_back(Release(run_id, claim.token, claim.lane))
+        async with asyncio.timeout(10):
+            await until_true(lambda: session.lease.clock() * 1000 >= place.now() - 500)

@@ -185,6 +185,20 @@ def test_what_is_not_due_yet_is_not_claimed_as_due(lab: Lab) -> None:
     assert lab.run(lab.claim())[0] == "OK"
 
 
+def test_what_was_due_before_is_not_claimed_for_that(lab: Lab) -> None:
+    """A try that comes late, after others had the run, would take it for nobody."""
+    since = lab.now_ms() - HOUR_MS
+    lab.run(lab.release())
+    lab.redis.zadd(lab.due_key, {RUN: since})
+    lab.run(lab.claim(nonce="n2", due=True, since=since))
+    lab.run(lab.release("2:n2", "bob"))
+    before = lab.contents()
+    assert lab.run(lab.claim("eve", nonce="n3", due=True, since=since)) == ["CHANGED"]
+    assert lab.contents() == before
+    now = lab.redis.zscore(lab.due_key, RUN)
+    assert lab.run(lab.claim("eve", nonce="n3", due=True, since=int(now)))[0] == "OK"
+
+
 @pytest.mark.parametrize("what", ["gone", "owned", "ended", "in another lane"])
 def test_what_is_due_and_should_not_be_waits_no_longer(lab: Lab, what: str) -> None:
     if what == "gone":

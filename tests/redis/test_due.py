@@ -10,14 +10,15 @@ def fill(lab: Lab, lane: Lane, **instants: int) -> None:
 
 def test_runs_that_are_due_are_told_longest_first(lab: Lab) -> None:
     fill(lab, LANE, c=3, a=1, b=2)
-    assert lab.run(lab.due(LANE)) == ["OK", -1, 0, "a", 0, "b", 0, "c"]
+    assert lab.run(lab.due(LANE)) == ["OK", -1, 0, "a", "1", 0, "b", "2", 0, "c", "3"]
 
 
 def test_lanes_come_in_the_order_asked_and_share_the_limit(lab: Lab) -> None:
     fill(lab, LANE, a=1, b=2)
     fill(lab, VIP, c=3, d=4)
-    assert lab.run(lab.due(VIP, LANE, limit=3)) == ["OK", -1, 0, "c", 0, "d", 1, "a"]
-    assert lab.run(lab.due(LANE, limit=1)) == ["OK", -1, 0, "a"]
+    found = ["OK", -1, 0, "c", "3", 0, "d", "4", 1, "a", "1"]
+    assert lab.run(lab.due(VIP, LANE, limit=3)) == found
+    assert lab.run(lab.due(LANE, limit=1)) == ["OK", -1, 0, "a", "1"]
 
 
 def test_what_is_due_later_is_not_told_but_when(lab: Lab) -> None:

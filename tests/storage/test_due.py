@@ -23,7 +23,7 @@ async def put(store: RunStore, run_id: str, lane: Lane, delay: float = 0) -> Non
 
 
 async def names(store: RunStore, partition: int, *lanes: Lane, limit: int = 100) -> list[str]:
-    return [name for name, _ in (await store.due(partition, lanes or [LANE], limit)).runs]
+    return [run.run_id for run in (await store.due(partition, lanes or [LANE], limit)).runs]
 
 
 async def test_where_nothing_waits_nothing_is_due(store: RunStore, here: int) -> None:
@@ -40,7 +40,7 @@ async def test_nothing_is_due_early(place: Place, store: RunStore, here: int) ->
     assert (list(found.runs), found.next_in) == ([], 1)
     place.let_pass(0.001)
     found = await store.due(here, [LANE], 10)
-    assert (list(found.runs), found.next_in) == ([(RUN, LANE)], None)
+    assert ([run[:2] for run in found.runs], found.next_in) == ([(RUN, LANE)], None)
 
 
 async def test_those_that_wait_longest_come_first(place: Place, store: RunStore, here: int) -> None:
@@ -59,7 +59,7 @@ async def test_lanes_are_served_in_the_order_asked_up_to_the_limit(
     assert await names(store, here, VIP, LANE) == ["d1~1", "d1~4", "d1~0", "d1~3"]
     assert await names(store, here, VIP, LANE, limit=3) == ["d1~1", "d1~4", "d1~0"]
     found = await store.due(here, [MAPS, VIP], 2)
-    assert list(found.runs) == [("d1~2", MAPS), ("d1~1", VIP)]
+    assert [run[:2] for run in found.runs] == [("d1~2", MAPS), ("d1~1", VIP)]
 
 
 async def test_the_next_one_is_that_of_the_lanes_asked(store: RunStore, here: int) -> None:
@@ -109,6 +109,22 @@ async def test_of_two_workers_one_gets_it(store: RunStore, other: RunStore) -> N
     await enqueue(store)
     assert await store.claim(RUN, "ann", "", LANE, due=True) is not None
     assert await other.claim(RUN, "bob", "", LANE, due=True) is None
+
+
+async def test_a_worker_claims_what_it_was_told_of_only_if_nobody_had_it_meanwhile(
+    place: Place, store: RunStore, other: RunStore, here: int
+) -> None:
+    await enqueue(store)
+    ((_, _, since),) = (await store.due(here, [LANE], 10)).runs
+    taken = await other.claim(RUN, "bob", "", LANE, due=True, since=since)
+    assert taken is not None
+    place.let_pass(1)
+    await release(other, taken)
+    before = place.contents()
+    assert await store.claim(RUN, "ann", "", LANE, due=True, since=since) is None
+    assert place.contents() == before
+    ((_, _, now),) = (await store.due(here, [LANE], 10)).runs
+    assert await store.claim(RUN, "ann", "", LANE, due=True, since=now) is not None
 
 
 async def test_who_has_another_reason_claims_it_before_its_time_from_any_lane(

@@ -101,8 +101,14 @@ class TwoStores(RuleBasedStateMachine):
     def serve(self, owner: str, limit: int, some: list[Lane]) -> None:
         """As a worker does."""
         found = self._ask(owner, lambda s: s.due(s.partition_of("d1~1"), some, limit))
-        for run_id, lane in found.runs[:1]:
-            self.claim(owner, run_id, "", lane, due=True)
+        for run_id, lane, since in found.runs[:1]:
+            self._claim_due(owner, run_id, lane, since)
+
+    def _claim_due(self, owner: str, run_id: str, lane: Lane, since: int) -> None:
+        def claim(store: RunStore) -> Awaitable[Any]:
+            return store.claim(run_id, owner, "", lane, due=True, since=since)
+
+        self._claimed(self._ask(owner, claim))
 
     @rule(owner=owners, run_id=runs)
     def take_over(self, owner: str, run_id: str) -> None:
@@ -306,7 +312,7 @@ class TwoStores(RuleBasedStateMachine):
         self._steps += 1
         nonce = f"{self._steps:016x}"
         with patch("secrets.token_hex", return_value=nonce):
-            answers = [self._runner.run(_answer(verb(store))) for store in self._stores[owner]]
+            answers = [self._runner.run(_answer(verb, store)) for store in self._stores[owner]]
         assert answers[0] == answers[1]
         return answers[0]
 
@@ -338,9 +344,9 @@ class TwoStores(RuleBasedStateMachine):
         self._ask("ann", lambda s: s.commit(commit))
 
 
-async def _answer(asked: Awaitable[Any]) -> Any:
+async def _answer(verb: Callable[[RunStore], Awaitable[Any]], store: RunStore) -> Any:
     try:
-        answer = await asked
+        answer = await verb(store)
     except Exception as error:  # noqa: BLE001  an error is an answer
         return type(error), str(error)
     if isinstance(answer, Due):

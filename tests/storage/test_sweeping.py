@@ -116,7 +116,7 @@ async def test_very_many_orphans_are_found_in_some_calls(
     place.let_pass(15)
     assert [(await other.sweep(here)).orphaned for _ in range(4)] == [100, 100, 50, 0]
     found = await other.due(here, [LANE], 1000)
-    assert {name for name, _ in found.runs} == {f"d1~{number}" for number in range(250)}
+    assert {run.run_id for run in found.runs} == {f"d1~{number}" for number in range(250)}
 
 
 async def test_the_runs_of_several_owners_are_found_at_once(

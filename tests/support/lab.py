@@ -102,6 +102,7 @@ class Lab:
         lane: Lane = LANE,
         *,
         due: bool = False,
+        since: int | str = "",
     ) -> Call:
         return Call(
             "claim",
@@ -119,7 +120,7 @@ class Lab:
                 self.ended_key,
                 self.same_key,
             ],
-            [RUN, owner, was, nonce, *lane, int(due), self.keys.done(RUN)],
+            [RUN, owner, was, nonce, *lane, int(due), since, self.keys.done(RUN)],
         )
 
     def deliver(
@@ -146,9 +147,9 @@ class Lab:
             ],
         )  # fmt: skip
 
-    def mail(self, owner: str = "ann", nonce: str = "n1") -> Call:
+    def mail(self, owner: str = "ann", nonce: str = "n1", heard: str = "") -> Call:
         keys = [self.mail_key(owner), self.keys.mailed(self.partition, owner)]
-        return Call("mail", keys, [nonce])
+        return Call("mail", keys, [nonce, heard])
 
     def due(self, *lanes: Lane, limit: int = 100) -> Call:
         keys = [self.keys.due(self.partition, lane) for lane in lanes or (LANE,)]

@@ -57,9 +57,16 @@ class _Connection(MemoryStore):
 
     @override
     async def claim(
-        self, run_id: str, owner: str, was: str, lane: Lane, *, due: bool = False
+        self,
+        run_id: str,
+        owner: str,
+        was: str,
+        lane: Lane,
+        *,
+        due: bool = False,
+        since: int | None = None,
     ) -> Claim | None:
-        claim = await super().claim(run_id, owner, was, lane, due=due)
+        claim = await super().claim(run_id, owner, was, lane, due=due, since=since)
         if claim is not None and self._checkpointer.unanswered:
             self._checkpointer.unanswered -= 1
             raise StoreUnavailable(f"the answer to a claim of run {run_id} got lost")

@@ -10,12 +10,18 @@ from stepwell.durable.lease import Lease
 from stepwell.durable.mailbox import Mailbox
 from stepwell.errors import DurabilityError, LeaseLost, StepwellError, StoreError
 from stepwell.storage.protocol import RunStore
-from stepwell.storage.records import Claim, Lane, NewRun, Release
+from stepwell.storage.records import Claim, DueRun, Lane, NewRun, Release
 
 __all__ = ["Session"]
 
 RELEASE_AGAIN = 1.0
 """How long, in seconds, one attempt to give a run back may take, and the pause after it."""
+
+RENOUNCE_AFTER = 1.0, 2.0, 4.0, 8.0
+"""When, in seconds, each look after the last one, it is looked whether a run was claimed unheard.
+
+A claim that was given up may still be on its way, and get there after what was asked later.
+"""
 
 log = logging.getLogger("stepwell")
 
@@ -62,10 +68,16 @@ class Session:
         await self.lease.cover(self.store.partition_of(run.run_id))
         return await self._taken(run.run_id, self.store.create(run))
 
-    async def claim(self, run_id: str, was: str, lane: Lane, *, due: bool = False) -> Claim | None:
+    async def claim(self, run_id: str, was: str, lane: Lane) -> Claim | None:
         """Take a run over; None if somebody was faster."""
         await self.lease.cover(self.store.partition_of(run_id))
-        asking = self.store.claim(run_id, self.lease.owner, was, lane, due=due)
+        return await self._taken(run_id, self.store.claim(run_id, self.lease.owner, was, lane))
+
+    async def claim_due(self, due: DueRun) -> Claim | None:
+        """Take a run that is due; None if somebody was faster."""
+        run_id, lane, since = due
+        await self.lease.cover(self.store.partition_of(run_id))
+        asking = self.store.claim(run_id, self.lease.owner, "", lane, due=True, since=since)
         return await self._taken(run_id, asking)
 
     async def _taken(self, run_id: str, asking: Awaitable[Claim | None]) -> Claim | None:
@@ -90,20 +102,25 @@ class Session:
         return claim
 
     async def _renounce(self, run_id: str) -> None:
-        """Give back what may have been claimed unheard, unless somebody here executes it."""
-        await asyncio.sleep(RELEASE_AGAIN)
-        owner = self.lease.owner
+        """Give back what may have been claimed unheard, as often as it is found so."""
         try:
-            info = await self.store.peek(run_id)
-            if info is None or info.owner != owner or run_id in self.executing:
-                return
-            claim = await self.store.claim(run_id, owner, owner, info.lane)
-            if claim is not None:
-                await self.store.release(Release(run_id, claim.token, claim.lane))
+            for pause in RENOUNCE_AFTER:
+                await asyncio.sleep(pause)
+                await self._give_back_unheard(run_id)
         except StoreError:
             self._in_background(self._renounce(run_id))
         except DurabilityError as error:
             log.info("run %s is not ours to give back: %s", run_id, error)
+
+    async def _give_back_unheard(self, run_id: str) -> None:
+        """Give a run back that is ours, unless somebody here executes it, or asks for it."""
+        owner = self.lease.owner
+        info = await self.store.peek(run_id)
+        if info is None or info.owner != owner or run_id in self.executing:
+            return
+        claim = await self.store.claim(run_id, owner, owner, info.lane)
+        if claim is not None:
+            await self.store.release(Release(run_id, claim.token, claim.lane))
 
     def hold(self, claim: Claim, stop: Callable[[LeaseLost], None]) -> None:
         """Have a run that was claimed here stopped when it went elsewhere."""
@@ -154,6 +171,8 @@ class Session:
             return False
         except DurabilityError as error:
             log.info("run %s is not ours to give back: %s", release.run_id, error)
+            if isinstance(error, LeaseLost):
+                self.lease.renew_soon()
         return True
 
     def _look_after_runs(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stepwell._engine import resting
 from stepwell._engine.commands import Command
 from stepwell._engine.ledger import Ledger, Writes
 from stepwell._engine.snapshot import encode_error
@@ -48,6 +49,9 @@ NONE: Messages = ()
 
 PAUSE = 0.5
 """For how long, in seconds, a run is left alone that stopped by itself; then twice as long."""
+
+BEHIND = 0.5
+"""So many seconds behind the store's the clock here may be, because answers take their time."""
 
 PAUSE_MAX = 60.0
 """The longest such pause, in seconds."""
@@ -181,9 +185,20 @@ class Tenure:
 
     def _resume(self, claim: Claim, ledger: Ledger) -> tuple[list[Command], Commits]:
         self._internals.run.changed = {}
+        self._look_at_clock(claim)
         interrupted = False if claim.parked else None
         commands = self._runner.begin(RunResumed(self._session.lease.clock(), interrupted))
         return commands, self._commits(claim, ledger)
+
+    def _look_at_clock(self, claim: Claim) -> None:
+        """Ask for the time if that of the store has jumped: it found a run due that is not yet.
+
+        By the clock here the run would be parked again, and claimed again, until the next renewal.
+        """
+        due, lease = resting.next_due(self._internals.run), self._session.lease
+        for_its_time = claim.parked and not claim.inbox
+        if for_its_time and due is not None and due > lease.clock() + BEHIND:
+            lease.renew_soon()
 
     async def _begun(
         self, tick: RunStarted | RunResumed

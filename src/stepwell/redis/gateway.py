@@ -72,14 +72,15 @@ class Gateway:
             RunCorrupt: a key is of another type.
             StoreError: the server can't be reached, refuses, or is alone with what was written.
         """
-        chosen, key, is_known = script(name), keys[0], not isinstance(trouble, NoScriptError)
+        chosen, key = script(name), keys[0]
 
         def attempt() -> Awaitable[Any]:
-            return self._router.send(
-                key, acks, lambda line: chosen.run(line, keys, arguments, is_known=is_known)
-            )
+            return self._router.send(key, acks, lambda line: chosen.run(line, keys, arguments))
 
-        reply = await self._persist(what, attempt, trouble if is_known else None, changes=True)
+        if isinstance(trouble, NoScriptError):
+            await self._persist(what, lambda: self._router.send(key, Acks.SERVER, chosen.load))
+            trouble = None
+        reply = await self._persist(what, attempt, trouble, changes=True)
         code = reply[0].decode()
         if code == "WRONGTYPE":
             raise wrong_type(what, *(text.decode() for text in reply[1:]))

@@ -43,6 +43,7 @@ class Owners:
         self._orphans = Orphans(gateway, keys)
         self._indexes = Indexes(gateway, keys)
         self._appeared: dict[str, dict[int, asyncio.Event]] = {}
+        self._heard: dict[tuple[str, int], str] = {}
 
     async def appear(self, owner: str, partition: int) -> Renewal:
         """Make an owner known in a partition: its channel first, then its lease."""
@@ -88,8 +89,10 @@ class Owners:
     async def mail(self, owner: str, partition: int) -> Sequence[str]:
         """The runs of an owner that got messages since this was last asked."""
         keys = [self._keys.mail(partition, owner), self._keys.mailed(partition, owner)]
-        what = f"asking for the mail of owner {owner}"
-        reply = await self._gateway.run("mail", what, keys, [secrets.token_hex(8)])
+        what, nonce = f"asking for the mail of owner {owner}", secrets.token_hex(8)
+        heard = self._heard.get((owner, partition), "")
+        reply = await self._gateway.run("mail", what, keys, [nonce, heard])
+        self._heard[owner, partition] = nonce
         return sorted(name.decode() for name in reply[1])
 
     async def sweep(self, partition: int) -> Swept:

@@ -9,7 +9,6 @@ KEYS, and one without arguments says `none`. `-- include: name` puts the functio
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -41,23 +40,18 @@ class Script:
         """The command that runs it, where the server has it."""
         return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
 
-    async def run(
-        self, line: Line, keys: Sequence[str], arguments: Sequence[Word], *, is_known: bool = True
-    ) -> Any:
-        """Run it; load it first where the server does not have it (any more).
-
-        Args:
-            line: to the server.
-            keys: in the order of the header.
-            arguments: likewise.
-            is_known: the server has it, as far as is known.
-        """
+    async def run(self, line: Line, keys: Sequence[str], arguments: Sequence[Word]) -> Any:
+        """Run it; load it first where the server does not have it (any more)."""
         call = self.command(keys, arguments)
-        if is_known:
-            with suppress(NoScriptError):
-                return await line.call(*call)
+        try:
+            return await line.call(*call)
+        except NoScriptError:
+            await self.load(line)
+            return await line.call(*call)
+
+    async def load(self, line: Line) -> None:
+        """Tell the server its text."""
         await line.call("SCRIPT", "LOAD", self.text)
-        return await line.call(*call)
 
 
 @cache

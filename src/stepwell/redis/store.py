@@ -46,6 +46,7 @@ from stepwell.storage.records import (
     Claim,
     Commit,
     Due,
+    DueRun,
     Lane,
     Message,
     NewRun,
@@ -201,23 +202,30 @@ class RedisStore:
         keys = [self._keys.due(partition, lane) for lane in lanes]
         what = f"looking for runs that are due in partition {partition}"
         reply = await self._gateway.run("due", what, keys, [limit])
-        places, names = reply[2::2], reply[3::2]
-        runs: list[tuple[str, Lane]] = [
-            (name.decode(), lanes[place]) for place, name in zip(places, names, strict=True)
+        runs = [
+            DueRun(name.decode(), lanes[place], int(since))
+            for place, name, since in zip(reply[2::3], reply[3::3], reply[4::3], strict=True)
         ]
         return Due(runs, None if reply[1] < 0 else reply[1])
 
     async def claim(
-        self, run_id: str, owner: str, was: str, lane: Lane, *, due: bool = False
+        self,
+        run_id: str,
+        owner: str,
+        was: str,
+        lane: Lane,
+        *,
+        due: bool = False,
+        since: int | None = None,
     ) -> Claim | None:
         """Take a run over from an owner that is gone (`was`, empty for nobody), or that ended."""
-        nonce = secrets.token_hex(8)
+        nonce, told = secrets.token_hex(8), "" if since is None else since
         while True:
             reply = await self._gateway.run(
                 "claim",
                 f"claiming run {run_id}",
                 self._claim_keys(run_id, owner, was, lane),
-                [run_id, owner, was, nonce, *lane, int(due), self._keys.done(run_id)],
+                [run_id, owner, was, nonce, *lane, int(due), told, self._keys.done(run_id)],
             )
             if reply[0] != "LANE" or due:
                 break

@@ -35,6 +35,7 @@ from stepwell.storage.records import (
     Claim,
     Commit,
     Due,
+    DueRun,
     Lane,
     Message,
     NewRun,
@@ -497,11 +498,18 @@ class MemoryStore:
             ]
         found = sorted((lanes.index(lane), at, name) for at, name, lane in waiting if at <= now)
         later = [at - now for at, _, _ in waiting if at > now]
-        runs = [(name, lanes[index]) for index, _, name in found[:limit]]
+        runs = [DueRun(name, lanes[index], at) for index, at, name in found[:limit]]
         return Due(runs, min(later, default=None))
 
     async def claim(
-        self, run_id: str, owner: str, was: str, lane: Lane, *, due: bool = False
+        self,
+        run_id: str,
+        owner: str,
+        was: str,
+        lane: Lane,
+        *,
+        due: bool = False,
+        since: int | None = None,
     ) -> Claim | None:
         """Take a run over from an owner that is gone (`was`, empty for nobody), or that ended."""
         partition = self.partition_of(run_id)
@@ -509,7 +517,7 @@ class MemoryStore:
             run = server.find(run_id, now)
             if run is None or run.fields["status"] == "completed" or run.owner != was:
                 return None
-            if due and not run.is_due(lane, now):
+            if due and not (run.is_due(lane, now) and since in (None, run.due_at)):
                 return None
             if was not in ("", owner) and server.lasts(was, partition, now):
                 return None

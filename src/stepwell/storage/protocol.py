@@ -92,13 +92,23 @@ class RunStore(Protocol):
         ...
 
     async def claim(
-        self, run_id: str, owner: str, was: str, lane: Lane, *, due: bool = False
+        self,
+        run_id: str,
+        owner: str,
+        was: str,
+        lane: Lane,
+        *,
+        due: bool = False,
+        since: int | None = None,
     ) -> Claim | None:
         """Take a run over from an owner that is gone (`was`, empty for nobody), or that ended.
 
         The claim is counted; a commit with `progress` sets the count back to nothing.
 
-        It is taken out of the lane in which it waits; with `due`, only if it is due there.
+        It is taken out of the lane in which it waits; with `due`, only if it is due there, and with
+        `since`, only if it is so since then. A try whose connection broke may get to the server
+        after another one that was refused: so it takes no run that others had meanwhile, as nobody
+        would hear of that.
 
         Returns:
             None if somebody else was faster, or its owner is alive.

@@ -12,6 +12,7 @@ __all__ = [
     "Claim",
     "Commit",
     "Due",
+    "DueRun",
     "Lane",
     "Message",
     "NewRun",
@@ -186,10 +187,22 @@ class Message:
     open_wait: tuple[str, str] | None = None
 
 
+class DueRun(NamedTuple):
+    """A run that somebody should go on with.
+
+    Attributes:
+        since: when it became due, in ms since 1970.
+    """
+
+    run_id: str
+    lane: Lane
+    since: int
+
+
 class Due(NamedTuple):
     """What waits in some lanes: runs that are due, and in how many ms the next one is."""
 
-    runs: Sequence[tuple[str, Lane]]
+    runs: Sequence[DueRun]
     next_in: int | None
 
 

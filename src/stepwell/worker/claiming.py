@@ -10,7 +10,7 @@ from typing import Any
 from stepwell.durable.hearing import Ear
 from stepwell.durable.session import Session
 from stepwell.errors import DurabilityError, RunCorrupt, StoreError
-from stepwell.storage.records import Claim, Lane, Topic
+from stepwell.storage.records import Claim, DueRun, Lane, Topic
 from stepwell.worker.hosting import Hosting
 from stepwell.worker.outage import Outage
 
@@ -104,10 +104,10 @@ class Claiming:
             self._hosting.give_up(places)
             raise
         self._forgive()
-        found = [one for one in due.runs if one[0] not in self._avoided]
+        found = [run for run in due.runs if run.run_id not in self._avoided]
         picked = random.sample(found, min(places, len(found)))
         self._hosting.give_up(places - len(picked))
-        await _make_all(self._claim(run_id, lane) for run_id, lane in picked)
+        await _make_all(self._claim(run) for run in picked)
         if len(found) > places:
             return None
         return LOOK_EVERY if due.next_in is None else min(LOOK_EVERY, due.next_in / 1000)
@@ -121,16 +121,16 @@ class Claiming:
         """All lanes, another one first each time, so that none has to wait for the others."""
         return random.sample(self._lanes, len(self._lanes))
 
-    async def _claim(self, run_id: str, lane: Lane) -> None:
+    async def _claim(self, due: DueRun) -> None:
         claim: Claim | None = None
         try:
-            claim = await self._session.claim(run_id, "", lane, due=True)
+            claim = await self._session.claim_due(due)
         except StoreError:
             raise
         except DurabilityError as error:
-            log.warning("run %s can't be claimed: %s", run_id, error)
+            log.warning("run %s can't be claimed: %s", due.run_id, error)
             if isinstance(error, RunCorrupt):
-                self._avoided[run_id] = time.monotonic() + AVOID_FOR
+                self._avoided[due.run_id] = time.monotonic() + AVOID_FOR
         finally:
             if claim is None:
                 self._hosting.give_up(1)

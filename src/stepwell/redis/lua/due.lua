@@ -4,8 +4,8 @@
 -- keys: ...
 --       the lanes, each a `due`
 -- args: limit
--- replies: OK next lane id lane id ... (lanes by number, from 0; `next` in ms, -1 if nothing comes
---          later) | WRONGTYPE key expected found
+-- replies: OK next lane id since lane id since ... (lanes by number, from 0; `since` when it is due, as
+--          the lane has it; `next` in ms, -1 if nothing comes later) | WRONGTYPE key expected found
 -- include: wrongtype
 -- include: clock
 
@@ -20,9 +20,11 @@ end
 local now, left, soonest = clock(), tonumber(limit), -1
 local reply = {'OK', soonest}
 for number, lane in ipairs(KEYS) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', lane, '-inf', now, 'LIMIT', 0, left)) do
+  local waiting = redis.call('ZRANGEBYSCORE', lane, '-inf', now, 'WITHSCORES', 'LIMIT', 0, left)
+  for i = 1, #waiting, 2 do
     table.insert(reply, number - 1)
-    table.insert(reply, id)
+    table.insert(reply, waiting[i])
+    table.insert(reply, waiting[i + 1])
     left = left - 1
   end
   local later = redis.call('ZRANGEBYSCORE', lane, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
