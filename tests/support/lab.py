@@ -167,7 +167,8 @@ class Lab:
         progress: bool = False,
         staged: int = 0,
     ) -> Call:
-        words = _commit_words((fence, seq, cid, taken, int(progress), staged), patch or {}, log)
+        head, books = (fence, seq, cid, taken, staged), {"claims": "0"} if progress else {}
+        words = _commit_words(head, {**(patch or {}), **books}, log)
         inbox = [self.inbox_key] if taken or staged else []
         stage = [self.stage_key] if staged else []
         return Call("commit", [self.run_key, self.log_key, *inbox, *stage], words)
@@ -189,7 +190,7 @@ class Lab:
         taken: int = 0,
         staged: int = 0,
     ) -> Call:
-        words = _commit_words((fence, seq, cid, taken, 0, staged), {"status": status}, ())
+        words = _commit_words((fence, seq, cid, taken, staged), {"status": status}, ())
         return Call(
             "finish",
             [
@@ -436,6 +437,8 @@ def _flat(fields: Mapping[str, str]) -> list[str]:
 def _commit_words(
     head: Sequence[Word], patch: Mapping[str, str | None], log: Sequence[str]
 ) -> list[Word]:
-    sets = [word for name, text in patch.items() if text is not None for word in (name, text)]
+    texts = {name: text for name, text in patch.items() if text is not None}
+    sets: list[Word] = [word for pair in texts.items() for word in pair]
+    sets += ["seq", head[1], "cid", head[2]]
     deletes = [name for name, text in patch.items() if text is None]
     return [*head, len(sets) // 2, len(deletes), *sets, *deletes, *log]

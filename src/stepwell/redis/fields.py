@@ -31,9 +31,15 @@ _OURS = frozenset(BOOKKEEPING)
 
 
 def commit_words(commit: Commit, patch: Patch, staged: int) -> list[Word]:
-    """The last arguments of `commit` and `finish`: a patch, of which so many fields are aside."""
-    head = (commit.token, commit.seq, commit.cid, commit.taken, int(commit.progress), staged)
-    sets, deletes = patch.sets, patch.deletes
+    """The last arguments of `commit` and `finish`: a patch, of which so many fields are aside.
+
+    The books of the commit are written with the patch, last: one call less on the server.
+    """
+    head = (commit.token, commit.seq, commit.cid, commit.taken, staged)
+    books: tuple[Word, ...] = ("seq", commit.seq, "cid", commit.cid)
+    if commit.progress:
+        books += ("claims", 0)
+    sets, deletes = (*patch.sets, *books), patch.deletes
     return [*head, len(sets) // 2, len(deletes), *sets, *deletes, *commit.log]
 
 

@@ -2,9 +2,9 @@
 -- commit: apply one patch to a run that the caller still holds.
 -- promise: all of it is written or none; once, however often it is sent; by the holder only.
 -- keys: run log inbox? stage?
--- args: token seq cid taken progress staged sets deletes ...
---       `staged` fields were put aside; then `sets` fields each with its text, `deletes` fields,
---       and log fragments
+-- args: token seq cid taken staged sets deletes ...
+--       `staged` fields were put aside; then `sets` fields each with its text, the books of the
+--       commit among them, `deletes` fields, and log fragments
 -- replies: OK | DUP | LEASE_LOST epoch | OUT_OF_ORDER seq | SETTLE cid (what was put aside by that
 --          commit is not moved yet) | UNSTAGED | GONE | CORRUPT field text
 --          | WRONGTYPE key expected found
@@ -16,7 +16,7 @@
 -- include: staged
 -- include: history
 
-local kinds = {[run] = 'hash', [log] = 'list'}
+local kinds = {[log] = 'list'}
 if inbox then
   kinds[inbox] = 'list'
 end
@@ -34,12 +34,8 @@ end
 if inbox then
   take(inbox, taken)
 end
-if progress == '1' then
-  redis.call('HSET', run, 'claims', 0)
-end
 if staged ~= '0' then
   redis.call('PERSIST', stage)
   redis.call('HSET', run, 'staged', cid)
 end
-redis.call('HSET', run, 'seq', seq, 'cid', cid)
 return {'OK'}

@@ -3,9 +3,9 @@
 -- promise: as commit; and from then on nobody holds the run, and all of it has a time to live:
 --          7 days if it completed, else 30. Messages that nobody read are counted in the log.
 -- keys: run log inbox keys owned ended stage same?
--- args: id owner status news token seq cid taken progress staged sets deletes ...
---       `staged` fields were put aside; then `sets` fields each with its text, `deletes` fields,
---       and log fragments
+-- args: id owner status news token seq cid taken staged sets deletes ...
+--       `staged` fields were put aside; then `sets` fields each with its text, the books of the
+--       commit among them, `deletes` fields, and log fragments
 -- replies: as commit, and CHANGED owner
 -- include: wrongtype
 -- include: clock
@@ -41,9 +41,6 @@ local unread = redis.call('LLEN', inbox)
 if unread > 0 then
   note(log, seq, now, 'unread', epoch_of(token), tostring(unread))
 end
-if progress == '1' then
-  redis.call('HSET', run, 'claims', 0)
-end
 redis.call('HSET', run, 'ended_at', now, 'token', unheld(token))
 redis.call('HDEL', run, 'owner')
 redis.call('SREM', owned, id)
@@ -61,5 +58,4 @@ for _, key in ipairs({run, log, inbox, keys, stage}) do
   redis.call('EXPIRE', key, kept)
 end
 redis.call('SPUBLISH', news, status)
-redis.call('HSET', run, 'seq', seq, 'cid', cid)
 return {'OK'}

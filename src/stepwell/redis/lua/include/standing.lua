@@ -1,8 +1,12 @@
 -- include: token
+-- include: wrongtype
 -- What a run must have to be one, by name; or nil and a reply that says what is wrong with it.
 local function standing(run)
   local names = {'token', 'seq', 'cid', 'format', 'workflow', 'status'}
-  local texts = redis.call('HMGET', run, 'staged', unpack(names))
+  local texts = redis.pcall('HMGET', run, 'staged', unpack(names))
+  if texts.err then
+    return nil, wrongtype({[run] = 'hash'})
+  end
   local held = {}
   for i, name in ipairs(names) do
     if not texts[i + 1] then
