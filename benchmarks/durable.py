@@ -120,10 +120,10 @@ async def many(server: Server, rounds: int) -> None:
 
 
 async def peer(server: Server, rounds: int) -> None:
-    """The same program on the fastest durable peer of benchmarks/README.md, in turns.
+    """The same program on LlamaIndex Workflows, made durable with what it has, in turns.
 
-    That is LlamaIndex Workflows whose own journal is appended to a list in Redis, a record at a
-    time: its runs do not wait for it, ours do.
+    Its journal is appended to a list in Redis, a record at a time. Its runs do not wait for that,
+    ours do.
     """
     rates, ratios = list[float](), list[float]()
     (theirs, _), (ours, _) = memory.programs("workflows"), memory.programs("stepwell")
@@ -147,8 +147,8 @@ async def peer(server: Server, rounds: int) -> None:
             watch = Stopwatch()
             await asyncio.gather(*[ours.run(steps=STEPS - 2) for _ in range(RUNS)])
             ratios.append(RUNS * STEPS / watch.wall / rates[-1])
-    show(f"{RUNS} runs of {STEPS} on the best durable peer, steps a second", median(rates[1:]))
-    show("ours of the same program, times that", median(ratios[1:]), "≥ 8")
+    show(f"{RUNS} runs of {STEPS} on LlamaIndex, journalled, steps a second", median(rates[1:]))
+    show("the same program here, times that", median(ratios[1:]), "≥ 8")
 
 
 async def fan_out(server: Server, rounds: int) -> None:
