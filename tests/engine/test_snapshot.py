@@ -284,6 +284,18 @@ def gathered_for_a_list_that_was_given(fields: dict[str, str]) -> str:
 
 
 @damage
+def gathered_and_lost(fields: dict[str, str]) -> str:
+    stream = next(name for name in fields if name.startswith("join:") and "first" in fields[name])
+    lost = next(
+        name
+        for name in fields
+        if name.startswith(f"{stream}:") and '"step":"first"' in fields[name]
+    )
+    del fields[lost]
+    return next(name for name in fields if '"gathered"' in fields[name])
+
+
+@damage
 def gathered_by_no_stream(fields: dict[str, str]) -> str:
     event = PLAN.codec.encode(B(), "")
     return put(fields, "join:777:1", f'{{"step":"last","event":{event}}}')

@@ -82,11 +82,9 @@ def gather(
 def _fire(state: RunState, stream: Stream, step: StepPlan) -> list[Command]:
     stream.fired.add(step.name)
     batch = stream.batches.pop(step.name, {})
-    for number in batch:
-        state.note(f"join:{stream.id}:{number}", None)
     events = [gathered.event for gathered in batch.values()]
     lineage = stream.lineage.joined(gathered.recoveries for gathered in batch.values())
-    return scheduling.enqueue(state, step, events, lineage, stream.id)
+    return scheduling.enqueue(state, step, events, lineage, (stream.id, batch))
 
 
 def collect(

@@ -64,6 +64,7 @@ class _Loader:
         self._fields = fields
         self._state = RunState.of_steps(list(plan.steps))
         self._highest = 0
+        self._gathering: dict[tuple[int | None, str], tuple[Work, int]] = {}
 
     def load(self) -> RunState:
         """Read them all."""
@@ -74,6 +75,7 @@ class _Loader:
         self._load_progress(works)
         for name, parts in self._named("join", 3):
             self._load_gathered(name, parts)
+        self._check_gathered()
         for name, parts in self._named("buffer", 3):
             self._load_buffered(name, parts)
         for name, parts in self._named("kept", 2):
@@ -145,6 +147,10 @@ class _Loader:
             attempt=record["attempt"],
             failure=self._failure(name, record),
         )
+        gathered = self._optional(name, record, "gathered", int)
+        if gathered is not None:
+            work.batch = {}
+            self._gathering[work.stream, work.step] = work, gathered
         if settled := self._listed(name, record, "settled", int):
             work.progress.settled.update(settled)
         return work
@@ -201,6 +207,8 @@ class _Loader:
             open_wait(self._state, work, parts[1])
 
     def _payload(self, name: str, record: dict[str, Any]) -> Payload:
+        if "gathered" in record:
+            return []  # its events are fields of their own
         if "events" in record:
             events = self._listed(name, record, "events", object)
             return [self._revive(name, event) for event in events]
@@ -224,13 +232,28 @@ class _Loader:
     def _load_gathered(self, name: str, parts: list[str]) -> None:
         record = self._record(name, step=str)
         self._check_step(name, record["step"])
-        stream = self._state.streams.get(self._number(name, parts[0]))
-        if stream is None or record["step"] in stream.fired:
-            raise DecodingError(f"field {name!r} belongs to a list that nobody gathers any more")
-        stream.arrived = self._number(name, parts[1])
+        of_stream, number = self._number(name, parts[0]), self._number(name, parts[1])
         event = self._revive(name, record.get("event"))
-        batch = stream.batches.setdefault(record["step"], {})
-        batch[stream.arrived] = Gathered(record["step"], event, self._recoveries(name, record))
+        gathered = Gathered(record["step"], event, self._recoveries(name, record))
+        stream = self._state.streams.get(of_stream)
+        if stream is not None:
+            stream.arrived = number
+        work, wanted = self._gathering.get((of_stream, record["step"]), (None, 0))
+        if work is not None and len(work.batch or ()) < wanted:
+            work.gather(number, gathered)
+        elif stream is not None and record["step"] not in stream.fired:
+            stream.batches.setdefault(record["step"], {})[number] = gathered
+        else:
+            raise DecodingError(f"field {name!r} belongs to a list that nobody gathers any more")
+
+    def _check_gathered(self) -> None:
+        for work, wanted in self._gathering.values():
+            there = len(work.batch or ())
+            if there != wanted:
+                raise DecodingError(
+                    f"field 'work:{work.id}' should have {wanted} events that were gathered for it "
+                    f"and has {there}: some are lost"
+                )
 
     def _load_buffered(self, name: str, parts: list[str]) -> None:
         record = self._record(name, step=str, buffer=str)

@@ -2,27 +2,40 @@
 
 from stepwell._engine.commands import Command, Invoke, Queued, Wake
 from stepwell._engine.plan import StepPlan
-from stepwell._engine.state import Lineage, Payload, RunState, StepQueue, Work
+from stepwell._engine.state import Gathered, Lineage, Payload, RunState, StepQueue, Work
 
 __all__ = ["enqueue", "fill", "make", "put_first", "put_woken", "stop", "wake"]
 
 
+Gathering = tuple[int, dict[int, Gathered]] | tuple[None, None]
+"""A stream, and what it gathered for a step."""
+
+
 def make(
-    state: RunState, step: StepPlan, payload: Payload, lineage: Lineage, stream: int | None = None
+    state: RunState,
+    step: StepPlan,
+    payload: Payload,
+    lineage: Lineage,
+    gathering: Gathering = (None, None),
 ) -> Work:
     """Make a piece of work for a step."""
-    work = Work(state.new_id(), step.name, payload, lineage, stream)
+    stream, batch = gathering
+    work = Work(state.new_id(), step.name, payload, lineage, stream, batch=batch)
     if state.changed is not None:
         state.changed[f"work:{work.id}"] = work
     return work
 
 
 def enqueue(
-    state: RunState, step: StepPlan, payload: Payload, lineage: Lineage, stream: int | None = None
+    state: RunState,
+    step: StepPlan,
+    payload: Payload,
+    lineage: Lineage,
+    gathering: Gathering = (None, None),
 ) -> list[Command]:
     """Give work to a step, now if a worker is free. Its stream is open until it is done."""
     queue = state.queues[step.name]
-    work = make(state, step, payload, lineage, stream)
+    work = make(state, step, payload, lineage, gathering)
     if lineage.scope:
         state.streams[lineage.scope[-1]].open += 1
     queue.waiting.append(work)

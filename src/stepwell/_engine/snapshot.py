@@ -6,7 +6,8 @@
     each:<work>:<name>                       how far a durable loop of a running step has come
     once:<work>:<key>                        what a running step did once, or meant to
     wait:<work>:<name>                       an event that a step waits for, or has got; a sleep
-    join:<stream>   join:<stream>:<n>        an open stream, and an event that it gathered
+    join:<stream>   join:<stream>:<n>        an open stream, and an event that it gathered, which
+                                             stays until the step that got it is done
     buffer:<work>:<position>                 an event that `collect_events` keeps
     kept:<n>                                 an event that nobody has taken
     question:<n>                             what a human was asked, and has not answered
@@ -149,7 +150,9 @@ def _encode_work(work: Work, encode: Encode) -> str:
         head += f',"stream":{work.stream}'
     if work.failure is not None:
         head += f',"failure":{_encode_failure(work.failure, encode)}'
-    if not isinstance(work.payload, list):
+    if work.batch is not None:
+        text = f'{{{head},"gathered":{len(work.batch)}}}'
+    elif not isinstance(work.payload, list):
         text = f'{{{head},"event":{encode(work.payload, where)}}}'
     else:
         events = ",".join(encode(event, where) for event in work.payload)

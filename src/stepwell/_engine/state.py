@@ -121,7 +121,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Gathered:
-    """An event that waits in a stream for a step that takes lists."""
+    """An event that a stream gathers for a step that takes lists, until that step is done."""
 
     step: str
     event: Event
@@ -308,6 +308,7 @@ class Work:
     Attributes:
         payload: an event, or events in order of arrival.
         stream: the stream whose list it has.
+        batch: what that stream gathered for it, by number: its payload, and what is stored of that.
         attempt: 1 at first; one more each time that its step was interrupted or failed.
         failure: its failed attempts, if there were any.
         is_held: its step stands in a wait, here and now, and goes on from there.
@@ -325,6 +326,7 @@ class Work:
     is_held: bool = False
     is_done: bool = False
     begun: Progress | None = None
+    batch: "dict[int, Gathered] | None" = None
 
     @property
     def progress(self) -> Progress:
@@ -333,9 +335,18 @@ class Work:
             self.begun = Progress()
         return self.begun
 
+    def gather(self, number: int, gathered: "Gathered") -> None:
+        """Put what is stored of its payload into it, in the order of the numbers."""
+        assert isinstance(self.payload, list)  # noqa: S101  a list was gathered
+        assert self.batch is not None  # noqa: S101  as above
+        self.batch[number] = gathered
+        self.payload.append(gathered.event)
+
     def facts(self) -> "Iterator[tuple[str, Fact]]":
         """All that is noted about it, by field name."""
         yield f"work:{self.id}", self
+        for number, gathered in (self.batch or {}).items():
+            yield f"join:{self.stream}:{number}", gathered
         if self.begun is None:
             return
         for position, sent in enumerate(self.begun.sent):

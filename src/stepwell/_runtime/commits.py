@@ -248,6 +248,8 @@ class Commits:
         name, kinds = f"work:{work.id}", ("each", "once", "wait")
         begun = tuple(f"{kind}:{work.id}:" for kind in kinds)
         fields = {name: text for name, text in self._fields.items() if name.startswith(begun)}
+        gathered = (f"join:{work.stream}:{number}" for number in work.batch or ())
+        fields |= {name: self._fields[name] for name in gathered}
         alone: dict[str, Any] = {**json.loads(self._fields[name]), "scope": []}
         run = load(self._internals.plan, {**fields, name: json.dumps(alone)})
         return next(run.works())
