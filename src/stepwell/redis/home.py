@@ -22,7 +22,8 @@ class _Forks:
         cls.count += 1
 
 
-os.register_at_fork(after_in_child=_Forks.happened)
+if hasattr(os, "register_at_fork"):  # Windows has no forks to register for
+    os.register_at_fork(after_in_child=_Forks.happened)
 
 
 class Home:
