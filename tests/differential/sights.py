@@ -29,10 +29,6 @@ class Run(Protocol):
 
     ctx: Any
 
-    def is_done(self) -> bool:
-        """Whether it is over."""
-        ...
-
     def stream_events(self) -> AsyncIterator[Any]:
         """What the run publishes."""
         ...
@@ -84,7 +80,7 @@ async def answered(run: Run) -> AsyncGenerator[None]:
 async def _answering(run: Run) -> AsyncIterator[Any]:
     async for event in run.stream_events():
         answer = getattr(event, "answer", None)
-        if answer is not None and not run.is_done():
+        if answer is not None and run.ctx.is_running:  # not of a run that is over but for a thread
             run.ctx.send_event(answer)
         yield event
 
