@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, assert_never
+from typing import assert_never
 
 from stepwell._engine import resting, routing, waiting
 from stepwell._engine.commands import (
@@ -30,12 +30,11 @@ from stepwell._engine.commands import (
 )
 from stepwell._engine.ledger import Writes
 from stepwell._engine.reduce import reduce
-from stepwell._engine.state import TimeLeft, Work
+from stepwell._engine.state import Work
 from stepwell._engine.ticks import (
     CancelAsked,
     EventArrived,
     EventSent,
-    RetryDue,
     RunResumed,
     RunStarted,
     StepFailed,
@@ -45,19 +44,22 @@ from stepwell._engine.ticks import (
     TimedOut,
     WaitBegun,
     WaitDropped,
-    WaitExpired,
 )
 from stepwell._runtime.call import StepCall
 from stepwell._runtime.commits import BEGUN, RESUMED, Boundary, Commits
+from stepwell._runtime.early import Early
 from stepwell._runtime.invoke import invoke
 from stepwell._runtime.narrator import Narrator
 from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.planning import Program
+from stepwell._runtime.reminders import Reminders
+from stepwell._runtime.staging import Staging
 from stepwell._runtime.stream import EventStream
-from stepwell._runtime.timers import Stopwatch, clock_of_loop
-from stepwell._serialization import NOTHING_CAPTURED, Captured
+from stepwell._runtime.time_limit import TimeLimit
+from stepwell._runtime.timers import clock_of_loop
+from stepwell._serialization import Captured
 from stepwell.context.context import Internals
-from stepwell.errors import EncodingError, StepwellError, WorkflowRuntimeError
+from stepwell.errors import StepwellError, WorkflowRuntimeError
 from stepwell.events import Event, InputRequiredEvent
 from stepwell.resource import RunResources
 
@@ -71,12 +73,6 @@ HALT_GRACE = 5.0
 
 DROP_GRACE = 0.05
 """How long, in seconds, after a cancelled wait the end of the process may still cancel the run."""
-
-TIME_MAY_DIFFER = 1.0
-"""How far, in seconds, the stored time of a busy run may be from what is left of it."""
-
-EARLY = 1e-6
-"""How early a reminder may be, in seconds: no float is a more exact instant."""
 
 NOTHING = Writes()
 
@@ -123,19 +119,17 @@ class Runner:
         self._base = contextvars.copy_context()
         self._calls: dict[int, StepCall] = {}
         self._halted: list[asyncio.Task[None]] = []
-        self._reminders: dict[int, asyncio.TimerHandle] = {}
         self._ending: asyncio.Task[None] | None = None
         self._commits: Commits | None = None
-        self._outside = Writes()
-        self._early: list[Tick] | None = []
-        self._opening: list[tuple[Tick | None, asyncio.Future[None]]] = []
+        self._early: Early | None = Early()
         self._finished = False
         self._outcome: Outcome | None = None
         self._timeout = timeout
-        self._stopwatch: Stopwatch | None = None
+        self._limit: TimeLimit | None = None
         self._first = RESUMED
         self._rest_watch: _RestWatch | None = None
         self._drained: asyncio.Task[None] | None = None
+        self._staging = Staging(run_id, internals)
         self.internals = internals
         self.run_id = run_id
         self.resources = resources
@@ -177,20 +171,26 @@ class Runner:
         """
         self._commits = commits
         self._waits_its_turn = False
-        early, self._early = self._early or [], None
+        early, self._early = self._early, None
         if self._timeout is not None:
-            expire, stored = TimedOut(self._timeout), self.internals.run.time_left
-            left = min(stored.after(self.clock()), self._timeout) if stored else self._timeout
-            self._stopwatch = Stopwatch(left, lambda: self.feed(expire))
+            self._limit = self._limited(self._timeout)
         self._begin_to_commit(commands, commits)
         refused = self._receive_all(messages)
-        for tick in early:
-            self._feed_early(tick)
-        for _, opened in self._opening:
-            if not opened.done():  # its sender gave up waiting, or was refused
-                opened.set_result(None)
+        if early is not None:
+            early.hand_over(self.run_id, self._feed_early)
         self._watch()
         return refused
+
+    def _limited(self, seconds: float) -> TimeLimit:
+        """Let the time of the run count."""
+        expire = TimedOut(seconds)
+        return TimeLimit(
+            seconds,
+            self.internals.run.time_left,
+            self.clock,
+            lambda: self._stands_still,
+            lambda: self.feed(expire),
+        )
 
     def _begin_to_commit(self, commands: list[Command], commits: Commits | None) -> None:
         """Carry out the first commands, when what led to them is durable."""
@@ -217,32 +217,15 @@ class Runner:
 
     def _feed_early(self, tick: Tick) -> None:
         """Take what came before the run was found: only now is known which step waits for it."""
-        try:
-            if isinstance(tick, EventArrived) and tick.step is not None and not self.is_over:
-                plan, run = self._program.plan, self.internals.run
-                routing.check_target(plan, run, tick.event, tick.step)
-            self.feed(tick)
-        except StepwellError as error:
-            senders = [opened for asked, opened in self._opening if asked is tick]
-            for sender in senders:
-                if not sender.done():
-                    sender.set_exception(error)
-            if not senders:
-                log.warning("run %s: what was sent is not delivered: %s", self.run_id, error)
+        if isinstance(tick, EventArrived) and tick.step is not None and not self.is_over:
+            plan, run = self._program.plan, self.internals.run
+            routing.check_target(plan, run, tick.event, tick.step)
+        self.feed(tick)
 
     def drop_early(self, why: BaseException) -> bool:
         """Refuse what was asked of the run before it was found; whether it was asked to end."""
-        if self._early is None:
-            return False
-        early, self._early = self._early, []
-        waiting, self._opening = self._opening, []
-        for _, opened in waiting:
-            if not opened.done():
-                opened.set_exception(why)
-        for tick in early:
-            if isinstance(tick, EventArrived):
-                log.warning("%s was not delivered: %s", type(tick.event).__name__, why)
-        return any(isinstance(tick, CancelAsked) for tick in early)
+        early, self._early = self._early, None
+        return early is not None and early.refuse(why)
 
     @property
     def is_early(self) -> bool:
@@ -259,10 +242,8 @@ class Runner:
             WorkflowRuntimeError: the run was found to be over, or elsewhere, or refuses the tick.
             StoreError: the store can't be reached, or refuses.
         """
-        if self.is_early and not self.is_over:
-            opened: asyncio.Future[None] = self._loop.create_future()
-            self._opening.append((tick, opened))
-            await opened
+        if self._early is not None and self.is_early and not self.is_over:
+            await self._early.found(tick)
         await self.flush()
 
     # --- ticks ---
@@ -276,10 +257,10 @@ class Runner:
         if self.is_over:
             return
         if self._early is not None:
-            self._early.append(tick)
+            self._early.keep(tick)
             return
         if self._commits is not None:
-            self._stage_outside(self._commits)
+            self._staging.stage_outside(self._commits)
             self._commits.stage(NOTHING, [tick.event] if isinstance(tick, EventArrived) else [])
         self._apply(tick, Boundary("", 0, 0.0, type(tick).__name__))
 
@@ -294,7 +275,7 @@ class Runner:
         commits = self._commits
         if commits is None or self._drained is not None or self.is_over or not self._has_room(tick):
             return False
-        self._stage_outside(commits)
+        self._staging.stage_outside(commits)
         commands = self._message(commits, tick)
         self._note_time()
         commits.add(commands, Boundary("", 0, 0.0, type(tick).__name__), taken=number)
@@ -334,7 +315,7 @@ class Runner:
             self._narrator.stopped(call, tick)
         try:
             if is_current and self._commits is not None:
-                tick = self._stage(self._commits, call, tick)
+                tick = self._staging.stage_step(self._commits, call, tick)
             self._forget_writes(call)
             if is_current:
                 self._apply(tick, self._boundary(call, type(tick).__name__))
@@ -353,7 +334,7 @@ class Runner:
         """What a task that the step left behind still writes comes from outside of the steps."""
         self.internals.store.cell.views.pop(id(call.writes), None)
         if self._commits is not None and not self.is_over:
-            call.write_into(self._outside)
+            call.write_into(self.outside)
 
     def send_from(self, call: StepCall, event: Event, step: str | None) -> None:
         """A running step sent an event: a commit of its own, with none of the step's state."""
@@ -454,7 +435,7 @@ class Runner:
         if self.is_over:
             await self._committed_end()
             return
-        self._stage_outside(self._commits, await self.capture(NOTHING))
+        self._staging.stage_outside(self._commits, await self.capture(NOTHING))
         await self._commits.flush(Boundary("", 0, 0.0, "Checkpoint"))
 
     async def _committed_end(self) -> None:
@@ -472,81 +453,18 @@ class Runner:
                 self.perform(command)
         self._watch()
 
-    def _stage(
-        self, commits: Commits, call: StepCall, tick: StepReturned | StepFailed
-    ) -> StepReturned | StepFailed:
-        """Encode what the step did; what has no durable form makes the step fail."""
-        self._stage_outside(commits, call.captures)
-        events = tick.events if isinstance(tick, StepReturned) else ()
-        try:
-            commits.stage(call.writes, events, call.captures)
-            call.note_progress()
-        except EncodingError as error:
-            tick = _failed_to_stage(call, tick, error)
-            self._stage_rest(commits, call)
-        if isinstance(tick, StepFailed):
-            commits.mend(call.work)
-        return tick
-
-    def _stage_rest(self, commits: Commits, call: StepCall) -> None:
-        """What a failed attempt wrote stands; its loops go on only from where all of it does."""
-        if commits.stage_rest(call.writes, call.captures):
-            call.note_progress()
-        else:
-            commits.roll_back(call.work)
-
     def has_written(self, writes: Writes) -> bool:
         """Whether a step wrote anything, or others did."""
-        return not (writes.are_none and self._outside.are_none)
+        return self._staging.has(writes)
 
     async def capture(self, writes: Writes) -> Captured:
         """Read what only an await can read of what a step wrote, and of what others did."""
-        if not self.has_written(writes):
-            return NOTHING_CAPTURED
-        values = [*self._touched(writes), *self._touched(self._outside)]
-        return await self.internals.plan.codec.capture(values)
-
-    def _touched(self, writes: Writes) -> list[Any]:
-        keys = writes.assigned | writes.fetched
-        values = self.internals.store.cell.values() if keys else {}
-        return [values[key] for key in keys & values.keys()]
-
-    def _stage_outside(self, commits: Commits, captures: Captured = NOTHING_CAPTURED) -> None:
-        """What was written from outside of the steps goes along with the next boundary.
-
-        With the next one that has read it, if only an await can read it.
-        """
-        if self._outside.are_none:
-            return
-        codec = self.internals.plan.codec
-        for value in self._touched(self._outside):
-            if id(value) not in captures and codec.must_capture(value):
-                return
-        try:
-            commits.stage(self._outside, captures=captures)
-        except EncodingError as error:
-            log.warning(
-                "run %s: what was written from outside is not durable: %s", self.run_id, error
-            )
-            commits.stage_rest(self._outside, captures)
-        self._outside.forget()
+        return await self._staging.capture(writes)
 
     def _note_time(self) -> None:
-        """Let the time that the run may still work go into the commit that comes now.
-
-        Exactly where nobody may execute the run for a while, else only if it went far from what is
-        stored: most runs are over before.
-        """
-        run = self.internals.run
-        if self._stopwatch is None or self._timeout is None or run.status.ended:
-            return
-        goes_on = run.rests and not self._stands_still
-        time_left = TimeLeft(self._stopwatch.left, self.clock() if goes_on else None)
-        stored = run.time_left or TimeLeft(self._timeout)
-        is_far = abs(stored.left - time_left.left) > TIME_MAY_DIFFER
-        if time_left != stored and (run.rests or stored.at is not None or is_far):
-            run.time_left = time_left
-            run.note("timer:run", time_left)
+        """Let the time that the run may still work go into the commit that comes now."""
+        if self._limit is not None and not self.internals.run.status.ended:
+            self._limit.note(self.internals.run)
 
     def _boundary(self, call: StepCall, outcome: str) -> Boundary:
         took = (self._loop.time() - call.started) * 1000
@@ -562,9 +480,9 @@ class Runner:
             case Wake():
                 self._wake(command)
             case Remind():
-                self._remind(command)
+                self._reminders.set(command)
             case Forget():
-                self._forget(command)
+                self._reminders.forget(command.waiter)
             case Publish():
                 self.stream.publish(command.event)
             case Halt():
@@ -599,28 +517,12 @@ class Runner:
             self.began(call)
             call.waits.wake(command.waits)
 
-    def _remind(self, command: Remind) -> None:
-        tick = command.tick
-        about = id(tick.waiter if isinstance(tick, WaitExpired) else tick.work)
-
-        def remind() -> None:
-            left = (_due(tick) or 0.0) - self.clock()
-            if left > EARLY:  # by the loop's clock it is time, by that of the run it is not
-                self._reminders[about] = self._loop.call_later(left, remind)
-                return
-            del self._reminders[about]
-            self.feed(tick)
-
-        self._reminders[about] = self._loop.call_later(command.delay, remind)
-
-    def _forget(self, command: Forget) -> None:
-        reminder = self._reminders.pop(id(command.waiter), None)
-        if reminder is not None:
-            reminder.cancel()
+    @cached_property
+    def _reminders(self) -> Reminders:
+        """Most runs need none."""
+        return Reminders(self.clock, self.feed)
 
     def _halt(self) -> None:
-        for reminder in self._reminders.values():
-            reminder.cancel()
         self._reminders.clear()
         for call in self._calls.values():
             call.halt()
@@ -631,8 +533,8 @@ class Runner:
 
     def _finish(self) -> None:
         self._finished = True
-        if self._stopwatch is not None:
-            self._stopwatch.pause()
+        if self._limit is not None:
+            self._limit.pause()
         self._look_at_rest()
         if self._halted or self._program.has_resources:
             self._ending = self._loop.create_task(self._end())
@@ -689,17 +591,16 @@ class Runner:
         """Let the time of the run count, unless it stands still until an answer comes."""
         if self._narrator.is_heard and not self.is_over and self.internals.run.idle:
             self._narrator.idle()
-        if self._stopwatch is not None:
-            if self.is_over or self._stands_still:
-                self._stopwatch.pause()
-            else:
-                self._stopwatch.run()
+        if self._limit is not None:
+            self._limit.watch()
         self._look_at_rest()
 
     @property
     def _stands_still(self) -> bool:
-        """Whether the run waits for an answer, and for nothing else."""
+        """Whether the run waits for an answer, and for nothing else, or is over."""
         run = self.internals.run
+        if self.is_over:
+            return True
         return run.idle and (run.expects_answer or self.internals.plan.waits_for_human)
 
     # --- rest, and the way to it ---
@@ -737,11 +638,8 @@ class Runner:
 
     def next_due(self) -> float | None:
         """Return when time moves the run next, in seconds of Unix time; None if it never does."""
-        due = resting.next_due(self.internals.run)
-        if self._stopwatch is None or not self._stopwatch.runs:
-            return due
-        expires = self.clock() + self._stopwatch.left
-        return expires if due is None else min(due, expires)
+        due = resting.next_due(self.internals.run), self._limit and self._limit.due
+        return min((at for at in due if at is not None), default=None)
 
     def drain(self) -> asyncio.Future[None]:
         """Start no more steps; what is to be done stays for whoever executes the run next.
@@ -767,7 +665,7 @@ class Runner:
         if self.is_over:
             await asyncio.shield(self.ended)
         elif self._commits is not None:
-            self._stage_outside(self._commits, await self.capture(NOTHING))
+            self._staging.stage_outside(self._commits, await self.capture(NOTHING))
             await self._commits.settle()
 
     # --- what handlers ask ---
@@ -784,7 +682,7 @@ class Runner:
     @property
     def outside(self) -> Writes:
         """What was written to the state by others than the steps."""
-        return self._outside
+        return self._staging.outside
 
     def cancel(self) -> None:
         """End the run."""
@@ -819,20 +717,3 @@ class _RestWatch:
         tell = self.on_rest if rests else self.on_stir
         if tell is not None:
             tell()
-
-
-def _due(tick: WaitExpired | RetryDue) -> float | None:
-    """When a tick is to be fed, in seconds of Unix time."""
-    if isinstance(tick, WaitExpired):
-        return tick.waiter.deadline
-    return tick.work.failure.due if tick.work.failure else None
-
-
-def _failed_to_stage(
-    call: StepCall, tick: StepReturned | StepFailed, error: EncodingError
-) -> StepFailed:
-    """What became of a call whose outcome has no durable form; an error of its own goes first."""
-    if isinstance(tick, StepReturned):
-        return call.failed(error)
-    tick.error.add_note(f"What the step wrote is not durable either: {error}")
-    return tick
