@@ -272,17 +272,14 @@ async def test_a_step_that_can_never_use_such_an_event_is_refused_where_the_code
 # --- cancelling ---
 
 
-async def test_a_wish_to_cancel_is_in_the_inbox(store: RunStore, run: Run) -> None:
+async def test_a_wish_to_cancel_is_in_the_inbox_of_whoever_has_the_run(
+    store: RunStore, run: Run
+) -> None:
+    await claimed(store, run)
     await run.cancel()
+    assert (await run.info()).status == "running"
     (message,) = await store.inbox(run.run_id, 0)
     assert message.text == cancel_message(run.run_id).text
-
-
-async def test_a_delayed_run_is_cancelled_before_its_time(client: Client, store: RunStore) -> None:
-    run = await client.start(ASKING, delay=3600)
-    await run.cancel()
-    due = await store.due(store.partition_of(run.run_id), [(await run.info()).lane], 10)
-    assert [found.run_id for found in due.runs] == [run.run_id]
 
 
 async def test_a_run_that_is_over_can_not_be_cancelled(store: RunStore, run: Run) -> None:

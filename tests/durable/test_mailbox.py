@@ -7,6 +7,7 @@ import pytest
 
 from stepwell import Context, Workflow, step
 from stepwell.durable.mailbox import Mailbox
+from stepwell.durable.outage import Outage
 from stepwell.errors import InboxFull, StoreUnavailable
 from stepwell.events import Event, HumanResponseEvent, StartEvent, StopEvent
 from stepwell.storage.limits import INBOX_MAX
@@ -87,7 +88,7 @@ async def test_a_run_reads_its_mail_until_it_has_read_all(
     place, reader = Place(1), Reader(*answers)
     async with place.store() as store:
         await store.create(NewRun("run", "d", OWNER, FIELDS))
-        mailbox = Mailbox(store, OWNER, {"run"})
+        mailbox = Mailbox(store, OWNER, {"run"}, Outage())
         mailbox.open("run", reader)
         await store.deliver(Message("run", "text", "key"))
         await reader.read_all.wait()
@@ -100,7 +101,7 @@ async def test_mail_for_a_run_that_does_not_read_yet_is_kept_for_it() -> None:
     async with place.store() as store:
         for name in ("first", "late", "strange"):
             await store.create(NewRun(name, "d", OWNER, FIELDS))
-        mailbox = Mailbox(store, OWNER, {"first", "late"})
+        mailbox = Mailbox(store, OWNER, {"first", "late"}, Outage())
         mailbox.open("first", first)
         for name in ("late", "strange"):
             await store.deliver(Message(name, "text", "key"))
@@ -115,7 +116,7 @@ async def test_a_reader_that_leaves_late_does_not_close_the_box_of_the_next_one(
     place, former, present = Place(1), Reader(), Reader()
     async with place.store() as store:
         await store.create(NewRun("run", "d", OWNER, FIELDS))
-        mailbox = Mailbox(store, OWNER, {"run"})
+        mailbox = Mailbox(store, OWNER, {"run"}, Outage())
         leave = mailbox.open("run", former)
         mailbox.open("run", present)
         leave()
@@ -142,9 +143,26 @@ async def test_mail_comes_late_while_the_store_fails_and_comes(
 
         monkeypatch.setattr(store, broken, fail)
         await store.create(NewRun("run", "d", OWNER, FIELDS))
-        mailbox = Mailbox(store, OWNER, {"run"})
+        mailbox = Mailbox(store, OWNER, {"run"}, Outage())
         mailbox.open("run", reader)
         await store.deliver(Message("run", "text", "key"))
+        await reader.read_all.wait()
+        await mailbox.close()
+
+
+async def test_runs_may_come_and_go_while_the_store_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    place, reader, expected = Place(1), Reader(), {"run": 1, "other": 2}
+    async with place.store() as store:
+
+        async def fail(*_: Any) -> Any:
+            monkeypatch.undo()
+            del expected["other"]
+            raise StoreUnavailable("no answer")
+
+        await store.create(NewRun("run", "d", OWNER, FIELDS))
+        monkeypatch.setattr(store, "mail", fail)
+        mailbox = Mailbox(store, OWNER, expected, Outage())
+        mailbox.open("run", reader)
         await reader.read_all.wait()
         await mailbox.close()
 
@@ -152,7 +170,7 @@ async def test_mail_comes_late_while_the_store_fails_and_comes(
 async def test_nobody_listens_after_the_end() -> None:
     place = Place(1)
     async with place.store() as store:
-        mailbox = Mailbox(store, OWNER, {"run"})
+        mailbox = Mailbox(store, OWNER, {"run"}, Outage())
         mailbox.open("run", Reader())
         topic = Topic("mail", 0, OWNER)
         await until_true(lambda: place.server.is_watched(topic))

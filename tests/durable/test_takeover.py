@@ -212,7 +212,7 @@ async def test_a_claim_that_gets_there_after_it_was_looked_for_is_given_back(
         with monkeypatch.context() as broken:
             broken.setattr(session.store, "claim", lose)
             with pytest.raises(StoreUnavailable):
-                await session.claim(run_id, "", lane)
+                await session.claim(place.run(run_id).info)
         await got_there.wait()
         await until_true(lambda: not place.run(run_id).owner)
 
@@ -222,7 +222,7 @@ async def test_who_hears_when_it_gives_a_run_back_that_it_was_lost_renews_its_le
     place = Place()
     async with place.client() as client, place.checkpointer().session() as session:
         run_id = (await client.start(TwoSteps(), {"value": 7})).run_id
-        claim = await session.claim(run_id, "", place.run(run_id).lane)
+        claim = await session.claim(place.run(run_id).info)
         assert claim is not None
         place.pass_time(601)
         await place.find_the_dead()

@@ -8,6 +8,9 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from stepwell.errors import StoreRefused
 from stepwell.redis.acks import Acks
 from stepwell.redis.keys import Keys
 from stepwell.redis.slots import slot_of
@@ -74,6 +77,17 @@ async def test_on_a_cluster() -> None:
             with cluster.migrating(slot, target):
                 assert await store.peek("other") is None
         assert not denied(cluster.nodes)
+
+
+async def test_a_cluster_whose_map_may_not_be_asked_for_is_refused_at_the_start() -> None:
+    with RedisCluster(binary_or_skip(VALKEY)) as cluster:
+        admit(cluster.nodes, *ALWAYS, "+asking")
+        with pytest.raises(StoreRefused, match=r"refuses: NOPERM .*'cluster\|slots'.*redis-layout"):
+            async with opened(cluster.url):
+                pass
+        admit(cluster.nodes[:1], *ALWAYS, *ON_CLUSTER)
+        async with opened(cluster.url) as store:  # one who tells is enough
+            assert await store.peek("other") is None
 
 
 async def test_behind_sentinels() -> None:

@@ -12,7 +12,7 @@ from stepwell.errors import (
     StoreRefused,
     WaitClosed,
 )
-from stepwell.storage.limits import INBOX_MAX
+from stepwell.storage.limits import INBOX_MAX, URGENT_MAX
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Commit, Message, Received, Topic
 from support.stores import Place
@@ -249,6 +249,16 @@ async def test_a_full_inbox_takes_nothing(place: Place, store: RunStore) -> None
     await store.commit(Commit(RUN, mine.token, 2, "c2", {}, taken=1))
     await deliver(store, "one more")
     assert len(await store.inbox(RUN, 0)) == INBOX_MAX
+
+
+async def test_a_full_inbox_takes_what_is_urgent_but_not_without_end(store: RunStore) -> None:
+    await create(store)
+    for number in range(INBOX_MAX):
+        await deliver(store, str(number))
+    for number in range(URGENT_MAX):
+        await deliver(store, f"urgent {number}", urgent=True)
+    with pytest.raises(InboxFull, match=RUN):
+        await deliver(store, "one more", urgent=True)
 
 
 async def test_what_can_not_be_sent_is_named(place: Place, store: RunStore) -> None:

@@ -127,6 +127,22 @@ async def test_a_worker_claims_what_it_was_told_of_only_if_nobody_had_it_meanwhi
     assert await store.claim(RUN, "ann", "", LANE, due=True, since=now) is not None
 
 
+async def test_who_saw_a_run_claims_it_only_if_nobody_had_it_meanwhile(
+    place: Place, store: RunStore, other: RunStore
+) -> None:
+    await release(other, await create(other, "bob"))
+    seen = await store.peek(RUN)
+    assert seen is not None
+    await release(other, await claim(other, "bob", ""))
+    before = place.contents()
+    assert await store.claim(RUN, "ann", "", LANE, epoch=seen.epoch) is None
+    assert place.contents() == before
+    again = await store.peek(RUN)
+    assert again is not None
+    assert again.epoch == seen.epoch + 1
+    assert await store.claim(RUN, "ann", "", LANE, epoch=again.epoch) is not None
+
+
 async def test_who_has_another_reason_claims_it_before_its_time_from_any_lane(
     place: Place, store: RunStore
 ) -> None:

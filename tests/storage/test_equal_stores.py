@@ -84,18 +84,31 @@ class TwoStores(RuleBasedStateMachine):
         was=st.none() | st.sampled_from(["", *OWNERS]),
         lane=st.none() | lanes,
         due=st.booleans(),
+        late=st.none() | st.integers(0, 1),
     )
     def claim(
-        self, owner: str, run_id: str, was: str | None, lane: Lane | None = None, due: bool = False
+        self,
+        owner: str,
+        run_id: str,
+        was: str | None,
+        lane: Lane | None = None,
+        due: bool = False,
+        late: int | None = None,
     ) -> None:
-        """From whoever has it, if `was` is None; in the lane where it waits, if `lane` is."""
+        """From whoever has it, if `was` is None; in the lane where it waits, if `lane` is.
+
+        `late` is how many owners it had since it was seen; None if that does not matter.
+        """
         kept = self._places[0].contents().runs.get(run_id)
         holder = kept.owner if kept else ""
         there = Lane(kept.queue, kept.fields["workflow"]) if kept else LANES[0]
         asked = holder if was is None else was
-        self._claimed(
-            self._ask(owner, lambda s: s.claim(run_id, owner, asked, lane or there, due=due))
-        )
+        epoch = int(kept.token.split(":")[0]) - late if kept and late is not None else None
+
+        def claim(store: RunStore) -> Awaitable[Any]:
+            return store.claim(run_id, owner, asked, lane or there, due=due, epoch=epoch)
+
+        self._claimed(self._ask(owner, claim))
 
     @rule(owner=owners, limit=st.sampled_from([1, 2, 100]), some=st.lists(lanes, unique=True))
     def serve(self, owner: str, limit: int, some: list[Lane]) -> None:

@@ -188,6 +188,39 @@ async def test_the_runs_of_one_that_was_forgotten_and_goes_on_are_found_when_it_
     assert place.contents().owned == {(here, "bob"): {RUN}}
 
 
+@pytest.mark.parametrize("held", [True, False])
+async def test_what_one_claims_that_never_appeared_is_found_with_its_messages(
+    place: Place, store: RunStore, other: RunStore, here: int, held: bool
+) -> None:
+    if held:
+        await store.appear("ann", here)
+        await create(store)
+        place.let_pass(15)
+    else:
+        await enqueue(store, delay=3600)
+    await deliver(store, "the wish", urgent=True)
+    stranger = await other.claim(RUN, "stranger", "ann" if held else "", LANE, due=not held)
+    assert stranger is not None
+    assert await store.presence("stranger", RUN) is Presence.GONE
+    assert (await store.sweep(here)).orphaned == 1
+    with pytest.raises(LeaseLost):
+        await other.commit(commit(stranger, 2))
+    theirs = await store.claim(RUN, "bob", "", LANE, due=True)
+    assert theirs is not None
+    assert [one.text for one in theirs.inbox] == ["the wish"]
+
+
+async def test_one_that_never_appeared_takes_a_run_from_another_of_its_name(
+    store: RunStore, other: RunStore
+) -> None:
+    await enqueue(store)
+    first = await claim(store, "stranger", "")
+    second = await claim(other, "stranger", "stranger")
+    with pytest.raises(LeaseLost):
+        await store.commit(end(first, 2, "cancelled"))
+    await other.commit(end(second, 2, "cancelled"))
+
+
 async def test_who_was_forgotten_and_claims_hears_that_its_lease_had_lapsed(
     place: Place, store: RunStore, other: RunStore, here: int
 ) -> None:

@@ -103,6 +103,7 @@ class Lab:
         *,
         due: bool = False,
         since: int | str = "",
+        epoch: int | str = "",
     ) -> Call:
         return Call(
             "claim",
@@ -120,7 +121,7 @@ class Lab:
                 self.ended_key,
                 self.same_key,
             ],
-            [RUN, owner, was, nonce, *lane, int(due), since, self.keys.done(RUN)],
+            [RUN, owner, was, nonce, *lane, int(due), since, epoch, self.keys.done(RUN)],
         )
 
     def deliver(

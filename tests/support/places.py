@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from stepwell import Context, Workflow, step
 from stepwell.client import Client
+from stepwell.durable.checkpointer import Checkpointer
 from stepwell.durable.memory import MemoryCheckpointer
 from stepwell.errors import StoreUnavailable
 from stepwell.events import StartEvent, StopEvent
@@ -65,8 +66,9 @@ class _Connection(MemoryStore):
         *,
         due: bool = False,
         since: int | None = None,
+        epoch: int | None = None,
     ) -> Claim | None:
-        claim = await super().claim(run_id, owner, was, lane, due=due, since=since)
+        claim = await super().claim(run_id, owner, was, lane, due=due, since=since, epoch=epoch)
         if claim is not None and self._checkpointer.unanswered:
             self._checkpointer.unanswered -= 1
             raise StoreUnavailable(f"the answer to a claim of run {run_id} got lost")
@@ -164,7 +166,7 @@ class Asks(Workflow):
 
 @asynccontextmanager
 async def serving(
-    checkpointer: MemoryCheckpointer, *workflows: Workflow, **options: Any
+    checkpointer: Checkpointer, *workflows: Workflow, **options: Any
 ) -> AsyncGenerator[Worker]:
     """A worker, while the block lasts; then it is stopped at once."""
     worker = Worker(checkpointer, workflows, **options)

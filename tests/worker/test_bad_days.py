@@ -11,6 +11,7 @@ import pytest
 from stepwell import Context, Workflow, step
 from stepwell.client import Client, Run
 from stepwell.durable import mailbox, session
+from stepwell.durable.messages import cancel_message
 from stepwell.errors import (
     OutcomeUnknown,
     RunCorrupt,
@@ -93,7 +94,8 @@ async def test_an_unreadable_run_is_cancelled_and_forgotten_also_if_that_fails_o
 ) -> None:
     run = await client.start(Asks)
     place.run(run.run_id).fields |= {"format": "99", "next": "1", "status": "running"}
-    await run.cancel()
+    async with place.store() as store:
+        await store.deliver(cancel_message(run.run_id))
     checkpointer = place.checkpointer()
     async with checkpointer.session() as mine:
         if fails:

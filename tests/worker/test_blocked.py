@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from stepwell import Context, Workflow, step
 from stepwell.client import Client, Run
+from stepwell.durable.messages import cancel_message
 from stepwell.errors import WorkflowCancelledByUser
 from stepwell.events import Event, StartEvent, StopEvent
 from stepwell.storage.memory import MemoryStore
@@ -203,7 +204,8 @@ async def test_a_blocked_run_can_be_cancelled_by_any_code(
     place.run(run.run_id).due_at = place.now()
     async with serving(place.checkpointer(), Complete(workflow_name=NAME)):
         await until_true(is_blocked(place, run))
-        await run.cancel()
+        async with place.store() as store:
+            await store.deliver(cancel_message(run.run_id))
         with pytest.raises(WorkflowCancelledByUser):
             await run.result()
     assert place.run(run.run_id).fields["status"] == "cancelled"

@@ -112,7 +112,7 @@ async def test_a_store_that_fails_for_a_while_stops_no_worker(
 
                 broken.setattr(checkpointer.stores[0], "due", fail)
                 run = await client.start(two, {"value": 1})
-                await until_true(lambda: "the worker waits for its store" in caplog.text)
+                await until_true(lambda: "this process waits for its store" in caplog.text)
             assert await run.result() == [1, 2]
 
 

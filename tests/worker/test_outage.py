@@ -1,43 +1,35 @@
 """What a worker says of an outage of its store: one warning, and one line when it is over."""
 
 import asyncio
-import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from itertools import count
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from stepwell.client import Client
-from stepwell.durable import session
-from stepwell.errors import (
-    DurabilityError,
-    OutcomeUnknown,
-    RunCorrupt,
-    StoreRefused,
-    StoreUnavailable,
-)
+from stepwell.durable import hearing, session
+from stepwell.errors import RunCorrupt, StoreUnavailable
 from stepwell.storage.memory import MemoryStore
 from stepwell.storage.names import partition_of
 from stepwell.worker import claiming, sweeping
-from stepwell.worker.outage import Outage
+from stepwell.worker.hosting import Hosting
+from support.outages import BEGINS, ENDS, Said, listening
 from support.places import Asks, Fragile, Place, serving, until_true
-from support.runs import Probe, TwoSteps
+from support.runs import Probe, Runs, TwoSteps
+from support.servers import RedisServer
 
 AWAY = "looking: no answer in 3 s at place:1. Start the server"
-BEGINS = f"the worker waits for its store: {AWAY}"
+ONCE = [("WARNING", f"{BEGINS}: {AWAY}"), ("INFO", ENDS)]
 LOOKS = ("due", "sweep", "unblock")
-
-Said = Callable[[], list[tuple[str, str]]]
-"""What was logged so far of outages, and what was warned of: level and text."""
 
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claiming, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(hearing, "LISTEN_AGAIN", 0.01)
     monkeypatch.setattr(session, "RELEASE_AGAIN", 0.01)
     for name in ("SWEEP_EVERY", "UNBLOCK_EVERY", "UNBLOCK_AGAIN"):
         monkeypatch.setattr(sweeping, name, 0.01)
@@ -45,93 +37,8 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Iterator[Said]:
-    def of_outages() -> list[tuple[str, str]]:
-        return [
-            (one.levelname, one.getMessage())
-            for one in caplog.records
-            if one.module == "outage" or one.levelno >= logging.WARNING
-        ]
-
-    with caplog.at_level(logging.DEBUG, "stepwell"):
-        yield of_outages
-
-
-def loud(said: Said) -> list[tuple[str, str]]:
-    """Without what only a debugger reads, and how long it took."""
-    return [(level, text.partition(" after")[0]) for level, text in said() if level != "DEBUG"]
-
-
-ONCE = [("WARNING", BEGINS), ("INFO", "the store answers again")]
-
-
-# --- what is noted ---
-
-
-def fail(outage: Outage, request: str, error: DurabilityError) -> None:
-    with outage.noted(request):
-        raise error
-
-
-def serve(outage: Outage, request: str) -> None:
-    with outage.noted(request):
-        pass
-
-
-@pytest.mark.parametrize("kind", [StoreUnavailable, StoreRefused, OutcomeUnknown])
-def test_an_outage_is_told_when_it_begins_and_when_all_is_served_again(
-    said: Said, kind: type[DurabilityError]
-) -> None:
-    outage = Outage()
-    for request in ("one", "other", "one"):
-        fail(outage, request, kind(AWAY))
-    serve(outage, "third")
-    serve(outage, "one")
-    assert outage.lasts
-    assert said() == [
-        ("WARNING", BEGINS),
-        ("DEBUG", f"other is tried again: {AWAY}"),
-        ("DEBUG", f"one is tried again: {AWAY}"),
-    ]
-    serve(outage, "other")
-    serve(outage, "other")
-    assert not outage.lasts
-    assert loud(said) == ONCE
-
-
-def test_each_outage_is_told_with_its_time(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    outage, times = Outage(), iter([10.0, 20.0, 22.5, 100.0, 101.0, 103.0])
-    clock = SimpleNamespace(monotonic=lambda: next(times))
-    monkeypatch.setattr("stepwell.worker.outage.time", clock)
-    for _ in range(2):
-        fail(outage, "one", StoreUnavailable(AWAY))
-        serve(outage, "one")
-    ends = [text for level, text in said() if level == "INFO"]
-    assert ends == [f"the store answers again after {time} s" for time in ("12.5", "3.0")]
-
-
-def test_what_is_wrong_with_one_thing_is_no_outage_and_told_each_time(said: Said) -> None:
-    outage = Outage()
-    for _ in range(2):
-        fail(outage, "one", RunCorrupt("run r is damaged"))
-    assert not outage.lasts
-    assert said() == [("WARNING", "one failed, and is tried again: run r is damaged")] * 2
-    fail(outage, "one", StoreUnavailable(AWAY))
-    fail(outage, "one", RunCorrupt("run r is damaged"))  # which the store has found
-    assert not outage.lasts
-
-
-def test_what_is_no_error_of_ours_is_nothing_that_the_store_did(said: Said) -> None:
-    outage = Outage()
-    fail(outage, "one", StoreUnavailable(AWAY))
-    with pytest.raises(ZeroDivisionError), outage.noted("one"):
-        raise ZeroDivisionError
-    with pytest.raises(asyncio.CancelledError), outage.noted("one"):
-        raise asyncio.CancelledError
-    assert outage.lasts
-    assert loud(said) == ONCE[:1]
-
-
-# --- what a worker says ---
+    with listening(caplog) as said:
+        yield said
 
 
 class Away:
@@ -182,11 +89,11 @@ async def test_a_worker_tells_once_of_an_outage_and_once_of_its_end(
             away = Away(store_of(checkpointer), *LOOKS)
             with away.now():
                 await until_true(lambda away=away: away.often(3, requests=16 * len(LOOKS)))
-            await until_true(lambda number=number: len(loud(said)) == 2 * number)
-        assert loud(said) == ONCE * 2
+            await until_true(lambda number=number: len(said.loud) == 2 * number)
+        assert said.loud == ONCE * 2
         run = await client.start(TwoSteps, {"value": 7})
         assert await run.result() == [7, 2]
-    assert loud(said)[4:] == []
+    assert said.loud[4:] == []
 
 
 async def test_a_store_that_reads_and_does_not_write_is_one_outage(
@@ -200,8 +107,8 @@ async def test_a_store_that_reads_and_does_not_write_is_one_outage(
             runs = [await client.start(TwoSteps, {"value": value}) for value in range(3)]
             await until_true(lambda: away.often(3, requests=3))
         assert [await run.result() for run in runs] == [[value, 2] for value in range(3)]
-        await until_true(lambda: len(loud(said)) == 2)
-    assert loud(said) == ONCE
+        await until_true(lambda: len(said.loud) == 2)
+    assert said.loud == ONCE
 
 
 async def test_a_worker_that_is_full_asks_no_more_and_holds_no_outage_against_its_store(
@@ -211,12 +118,45 @@ async def test_a_worker_that_is_full_asks_no_more_and_holds_no_outage_against_it
     async with serving(checkpointer, TwoSteps(probe), concurrency=1) as worker:
         await until_true(lambda: worker.health().ready)
         with Away(store_of(checkpointer), "due", only=1).now():
-            await until_true(lambda: loud(said) == ONCE[:1])
+            await until_true(lambda: said.loud == ONCE[:1])
             run = await client.start(TwoSteps, {"value": 7}, run_id=name_in(place, 0))
             await probe.reached.wait()
-            await until_true(lambda: loud(said) == ONCE)
+            await until_true(lambda: said.loud == ONCE)
             probe.go.set()
             assert await run.result() == [7, 2]
+
+
+async def test_a_place_that_is_kept_for_another_partition_ends_no_outage(
+    place: Place, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpointer, refused, go = place.checkpointer(), list[int](), asyncio.Event()
+
+    def reserve(hosting: Hosting, number: int) -> int:
+        places = works(hosting, number)
+        refused.extend([] if places else [number])
+        return places
+
+    works = Hosting.reserve
+    monkeypatch.setattr(Hosting, "reserve", reserve)
+    async with serving(checkpointer, TwoSteps(), concurrency=1) as worker:
+        await until_true(lambda: worker.health().ready)
+        store = store_of(checkpointer)
+        due = store.due
+
+        async def fail_or_wait(partition: int, *others: Any) -> Any:
+            if partition == 0 and not go.is_set():
+                raise StoreUnavailable(AWAY)
+            if said.loud:
+                await go.wait()
+            return await due(partition, *others)
+
+        monkeypatch.setattr(store, "due", fail_or_wait)
+        await until_true(lambda: said.loud)
+        refused.clear()
+        await until_true(lambda: len(refused) > 2)
+        assert said.loud == ONCE[:1]
+        go.set()
+        await until_true(lambda: said.loud == ONCE)
 
 
 async def test_what_is_asked_for_seldom_is_asked_for_soon_during_an_outage(
@@ -227,8 +167,8 @@ async def test_what_is_asked_for_seldom_is_asked_for_soon_during_an_outage(
     async with checkpointer.session(), AsyncExitStack() as workers:
         with Away(store_of(checkpointer), "unblock").now():
             await workers.enter_async_context(serving(checkpointer, Asks()))
-            await until_true(lambda: loud(said) == ONCE[:1])
-        await until_true(lambda: loud(said) == ONCE)
+            await until_true(lambda: said.loud == ONCE[:1])
+        await until_true(lambda: said.loud == ONCE)
 
 
 async def test_a_run_that_can_not_be_claimed_is_told_of_and_no_outage(
@@ -243,11 +183,73 @@ async def test_a_run_that_can_not_be_claimed_is_told_of_and_no_outage(
 
         monkeypatch.setattr(store_of(checkpointer), "claim", find_damage)
         runs = [await client.start(Asks) for _ in range(2)]
-        await until_true(lambda: len(said()) == 2)
+        await until_true(lambda: len(said.all) == 2)
     names = [run.run_id for run in runs]
-    assert sorted(said()) == sorted(
+    assert sorted(said.all) == sorted(
         ("WARNING", f"run {name} can't be claimed: run {name} is damaged") for name in names
     )
+
+
+async def test_a_worker_that_stops_asks_no_more_for_what_others_in_its_process_wait_for_too(
+    place: Place, said: Said
+) -> None:
+    checkpointer = place.checkpointer()
+    async with checkpointer.session() as session, serving(checkpointer, Asks()) as other:
+        await until_true(lambda: other.health().ready)
+        away = Away(store_of(checkpointer), *LOOKS)
+        with away.now():
+            async with serving(checkpointer, TwoSteps()):
+                await until_true(lambda: away.often(3, requests=2 * len(LOOKS)))
+            assert session.outage.lasts
+            other.stop(now=True)
+            await until_true(lambda: not session.outage.lasts)
+    assert said.loud == ONCE
+
+
+async def test_a_worker_tells_once_of_a_server_that_is_away_and_once_when_it_is_back(
+    own_server: Callable[..., RedisServer], namespace: str, said: Said
+) -> None:
+    server = own_server()
+    names = {f"run-{number}" for number in range(4)}
+    with Runs(server.unix_url, namespace) as runs:
+        checkpointer, probe = runs.checkpointer(lease=1), Probe(holds=["second"])
+        async with Client(runs.checkpointer()) as client, serving(checkpointer, TwoSteps(probe)):
+            started = [await client.start(TwoSteps, {"value": 7}, run_id=name) for name in names]
+            await until_true(lambda: probe.executed.count("second") == len(names))
+            async with checkpointer.session() as session:
+                owner = session.lease.owner
+            server.stop()
+            await until_true(lambda: said.again(*requests(owner, names)))
+            probe.holds = ()
+            server.start()
+            assert [await run.result() for run in started] == [[7, 2]] * len(names)
+            await until_true(lambda: said.of_outages == [BEGINS, ENDS])
+    lost = (
+        f"owner {owner} could not renew its lease in 1 s: its runs stop here, and go on wherever "
+        "the store can be reached"
+    )
+    assert said.of_outages == [BEGINS, ENDS]
+    sure = {lost, *(f"run {name} stops here: {lost}" for name in names)}
+    assert sure <= set(said.of_others)
+    others = "run ", f"the lease of owner {owner} was over for a while"
+    assert all(text.startswith(others) for text in set(said.of_others) - sure)
+
+
+def requests(owner: str, names: Collection[str]) -> list[str]:
+    """What a worker that had such runs asks again and again during an outage."""
+    of_all = "claiming due runs of", "looking for dead owners in", news_of("due")
+    of_some = "asking for the mail of", news_of("mail")
+    some = {partition_of(name, 16) for name in names}
+    return [
+        f"renewing the lease of owner {owner}",
+        *(f"giving run {name} back" for name in names),
+        *(f"{kind} partition {number}" for kind in of_all for number in range(16)),
+        *(f"{kind} partition {number}" for kind in of_some for number in some),
+    ]
+
+
+def news_of(kind: str) -> str:
+    return f"listening for news of kind {kind!r} in"
 
 
 def name_in(place: Place, partition: int) -> str:

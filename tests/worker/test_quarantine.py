@@ -1,7 +1,10 @@
 """Runs that kill their workers, again and again."""
 
 import asyncio
+import json
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from stepwell import Context, Workflow, step
 from stepwell.client import Client, Run
 from stepwell.errors import RunOver, RunQuarantined
 from stepwell.events import Event, StartEvent, StopEvent
+from stepwell.worker import claiming
+from support.clients import Answer
 from support.places import Fragile, Place, serving, until_true
 from support.processes import Child
 from support.runs import Runs
@@ -157,6 +162,164 @@ async def test_a_living_worker_that_others_take_for_dead_quarantines_nothing(
         holds.go.set()
         assert await run.result() == "done"
     assert holds.begun == 2
+
+
+# --- those that were beside it ---
+
+
+class Poison(Workflow):
+    """Kills its process as soon as the other run is beside it, or can't be."""
+
+    def __init__(self, place: Place, here: Fragile, beside: Callable[[], bool]) -> None:
+        super().__init__(workflow_name="poison")
+        self._place, self._here, self._beside = place, here, beside
+
+    @step
+    async def kills(self, ev: StartEvent) -> StopEvent:
+        await until_true(lambda: self._beside() or is_away(self._place, "innocent"))
+        await self._here.cut()
+        return await asyncio.Future()
+
+
+class Innocent(Workflow):
+    """Its only step lasts as long as the poison is here, or about to come."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(workflow_name="innocent")
+        self.begun = 0
+        self._place = place
+
+    @step
+    async def only(self, ev: StartEvent) -> StopEvent:
+        self.begun += 1
+        await until_true(lambda: is_away(self._place, "poison"))
+        return StopEvent(result="done")
+
+
+def is_away(place: Place, run_id: str) -> bool:
+    """Whether a run has ended, or was given back untouched."""
+    return ended(place, run_id) or place.happened(run_id)[-1] == "(released)"
+
+
+async def serve_until_killed(place: Place, claims_max: int) -> int:
+    """Serve both runs until that kills the worker, or both ended; how many innocents began."""
+    here = place.checkpointer()
+    innocent = Innocent(place)
+    poison = Poison(place, here, lambda: innocent.begun > 0)
+    async with serving(here, innocent, poison, claims_max=claims_max):
+        await until_true(
+            lambda: here.is_cut or (ended(place, "poison") and ended(place, "innocent"))
+        )
+    await place.find_the_dead()
+    return innocent.begun
+
+
+@pytest.mark.parametrize("claims_max", [2, CLAIMS_MAX])
+async def test_a_run_that_was_beside_the_one_that_kills_is_not_quarantined_with_it(
+    place: Place, client: Client, monkeypatch: pytest.MonkeyPatch, claims_max: int
+) -> None:
+    monkeypatch.setattr(claiming, "PUT_OFF_FOR", (0.1, 0.2))
+    innocent = await client.start("innocent", run_id="innocent")
+    poison = await client.start("poison", run_id="poison")
+    together = [await serve_until_killed(place, claims_max) for _ in range(claims_max - 1)]
+    assert together == [1] * (claims_max - 1)
+    assert (await innocent.info()).claims == (await poison.info()).claims == claims_max - 1
+    while not ended(place, "poison"):
+        await serve_until_killed(place, claims_max)
+    assert await innocent.result() == "done"
+    with pytest.raises(RunQuarantined, match=rf"claimed {claims_max} times.*no worker had another"):
+        await poison.result()
+
+
+async def last_claims(place: Place, client: Client, workflow: Workflow, number: int) -> list[Run]:
+    """Runs whose next claim is the last one."""
+    runs = [await client.start(workflow) for _ in range(number)]
+    for run in runs:
+        place.run(run.run_id).claims = CLAIMS_MAX - 1
+    return runs
+
+
+@pytest.mark.parametrize("at_once", [None, 1])
+async def test_runs_in_their_last_claim_come_one_by_one_and_to_be_put_off_does_not_count(
+    place: Place, client: Client, monkeypatch: pytest.MonkeyPatch, at_once: int | None
+) -> None:
+    class Holds(Workflow):
+        inside = most = 0
+        go = asyncio.Event()
+
+        @step
+        async def only(self, ev: StartEvent) -> StopEvent:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            await self.go.wait()
+            self.inside -= 1
+            return StopEvent()
+
+    monkeypatch.setattr(claiming, "PUT_OFF_FOR", (0.01, 0.02))
+    holds = Holds(num_concurrent_runs=at_once)
+    runs = await last_claims(place, client, holds, 3)
+
+    def put_off() -> list[Run]:
+        return [
+            run for run in runs if place.happened(run.run_id).count("(claimed)") > 2 * CLAIMS_MAX
+        ]
+
+    async with serving(place.checkpointer(), holds, claims_max=CLAIMS_MAX):
+        await until_true(lambda: len(put_off()) == 2)
+        holds.go.set()
+        for run in runs:
+            await run.result()
+    assert holds.most == 1
+
+
+@pytest.mark.parametrize("messages", [0, 1])
+async def test_a_run_that_is_put_off_is_left_alone_for_a_while_also_if_it_has_mail(
+    place: Place, client: Client, monkeypatch: pytest.MonkeyPatch, messages: int
+) -> None:
+    class Stays(Workflow):
+        @step
+        async def only(self, ev: StartEvent) -> StopEvent:
+            return await asyncio.Future()
+
+    monkeypatch.setattr(claiming, "PUT_OFF_FOR", (0.2, 0.2))
+    runs = await last_claims(place, client, Stays(), 2)
+    for run in runs * messages:
+        await run.send_event(Answer(value=1))
+    async with serving(place.checkpointer(), Stays(), claims_max=CLAIMS_MAX):
+        await until_true(lambda: max(len(claimed_at(place, run)) for run in runs) >= 3)
+    for first, second in chain.from_iterable(pairwise(claimed_at(place, run)) for run in runs):
+        assert second - first >= 198  # of two clocks, one of which counts in ms
+
+
+def claimed_at(place: Place, run: Run) -> list[int]:
+    """When a run was claimed, in ms."""
+    lines = map(json.loads, place.run(run.run_id).log)
+    return [line[1] for line in lines if line[2] == "(claimed)"]
+
+
+async def test_a_run_that_got_further_stands_in_nobodys_way(
+    place: Place, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class GetsFurther(Workflow):
+        further = 0
+
+        @step
+        async def first(self, ev: StartEvent) -> Onwards:
+            return Onwards()
+
+        @step
+        async def second(self, ev: Onwards) -> StopEvent:
+            self.further += 1
+            return await asyncio.Future()
+
+    monkeypatch.setattr(claiming, "PUT_OFF_FOR", (0.01, 0.02))
+    workflow = GetsFurther()
+    await last_claims(place, client, workflow, 4)
+    async with serving(place.checkpointer(), workflow, claims_max=CLAIMS_MAX):
+        await until_true(lambda: workflow.further == 4)
+
+
+# --- processes ---
 
 
 DEADLY = """

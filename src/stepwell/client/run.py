@@ -11,7 +11,8 @@ from stepwell.client.known import Known
 from stepwell.client.requests import checked_seconds
 from stepwell.client.waits import find_wait
 from stepwell.durable.loader import outcome_of
-from stepwell.durable.messages import cancel_message, event_message
+from stepwell.durable.messages import event_message
+from stepwell.durable.verdict import cancel
 from stepwell.errors import (
     RunBlocked,
     RunCorrupt,
@@ -153,15 +154,17 @@ class Run:
     async def cancel(self) -> None:
         """Ask that the run ends, wherever it is executed; `result()` tells when it has.
 
-        A worker that serves it ends it, also if it was not begun.
+        If nobody executes it, it has ended when this returns, also if it was not begun.
 
         Raises:
             RunOver: it has ended.
             RunNotFound: there is no such run, or not any more.
-            StoreError: the store can't be reached, or refuses.
+            InboxFull: too many messages wait for it, and others asked for this a hundred times.
+            StoreError: the store can't be reached, or refuses. If the answer was lost, the run may
+                be asked to end all the same.
         """
         try:
-            await self._store().deliver(cancel_message(self._run_id))
+            await cancel(self._store(), self._run_id)
         except RunOver as error:
             raise RunOver(
                 f"run {self._run_id!r} has ended already: there is nothing to cancel. Its status "

@@ -37,7 +37,7 @@ def standing(
     if info.owner:
         return f"{told}, executed by {info.owner}: {_waits(fields) or 'wait longer'}"
     if is_asked:
-        return f"{told}: {_a_worker(info)} has to be there to end it. Is one running?"
+        return f"{told}: {_a_worker(info)} has to be there to end it, or cancel it again"
     waits = "" if inbox else _waits(fields)
     if waits:
         return f"{told}: {waits}"

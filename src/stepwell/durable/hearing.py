@@ -1,15 +1,15 @@
 """Waiting for news that may get lost."""
 
 import asyncio
-import logging
 
-from stepwell.errors import StepwellError
+from stepwell.durable.outage import Outage
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Topic
 
 __all__ = ["Ear", "heard"]
 
-log = logging.getLogger("stepwell")
+LISTEN_AGAIN = 1.0
+"""How long, in seconds, it is left alone that the store did not let us listen."""
 
 
 class Ear:
@@ -18,12 +18,16 @@ class Ear:
     Args:
         store: has the news.
         topic: what of.
+        outage: notes whether the store lets it.
     """
 
-    def __init__(self, store: RunStore, topic: Topic) -> None:
+    def __init__(self, store: RunStore, topic: Topic, outage: Outage) -> None:
         self._store = store
         self._topic = topic
         self._news = asyncio.Event()
+        self._request = outage.request(
+            f"listening for news of kind {topic.kind!r} in partition {topic.partition}"
+        )
         self._opening: asyncio.Task[None] | None = None
 
     async def open(self, seconds: float) -> None:
@@ -34,9 +38,13 @@ class Ear:
 
     async def _open(self) -> None:
         try:
-            await self._store.watch(self._topic, self._news)
-        except StepwellError as error:
-            log.warning("news come late: %s", error)
+            while True:
+                with self._request.noted():
+                    await self._store.watch(self._topic, self._news)
+                    return
+                await asyncio.sleep(LISTEN_AGAIN)
+        finally:
+            self._request.end()
 
     async def hear(self, seconds: float) -> None:
         """Return as soon as there are news, which are old then; after so many seconds without."""

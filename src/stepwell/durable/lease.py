@@ -17,9 +17,11 @@ from typing import Any, cast
 
 from stepwell.durable.clock import StoreClock
 from stepwell.durable.hearing import heard
+from stepwell.durable.outage import Outage
 from stepwell.durable.watchdog import Watchdog
-from stepwell.errors import LeaseLost, StepwellError
+from stepwell.errors import LeaseLost, StepwellError, StoreUnavailable
 from stepwell.storage.protocol import RunStore
+from stepwell.storage.records import Renewal
 
 __all__ = ["Lease"]
 
@@ -40,6 +42,7 @@ class Lease:
         seconds: how long the lease lasts; it is renewed after a third of it.
         stall_limit: how long, in seconds, the event loop of the runs may be blocked meanwhile.
         on_lapse: told, in the event loop of the runs, that the lease had been over for a while.
+        outage: notes whether the store renews it.
 
     Attributes:
         clock: tells the time of the store.
@@ -53,6 +56,7 @@ class Lease:
         seconds: float,
         stall_limit: float,
         on_lapse: Callable[[], object],
+        outage: Outage,
     ) -> None:
         self.owner = secrets.token_hex(8)
         self.clock = StoreClock()
@@ -60,6 +64,7 @@ class Lease:
         self._connect = connect
         self.seconds = seconds
         self._on_lapse = on_lapse
+        self._renewing = outage.request(f"renewing the lease of owner {self.owner}")
         self._covered: set[int] = set()
         self._watching: dict[int, Callable[[LeaseLost], None]] = {}
         self._user_loop = asyncio.get_running_loop()
@@ -166,14 +171,25 @@ class Lease:
                 await self._renew_once(inside.store)
 
     async def _renew_once(self, store: RunStore) -> None:
+        renewal: Renewal | None = None
+        try:
+            with self._renewing.noted():
+                renewal = await self._renewed(store)
+        except Exception:  # whatever it is, the runs must stop in time
+            log.exception("owner %s could not renew its lease", self.owner)
+        if renewal is None:
+            self._lose()
+        else:
+            await self._learn(store, renewal)
+
+    async def _renewed(self, store: RunStore) -> Renewal:
         try:
             async with asyncio.timeout(self.seconds * 0.45):
-                renewal = await store.renew(self.owner)
-        except Exception as error:  # noqa: BLE001  whatever it is, the runs must stop in time
-            reason = str(error) or "no answer in time"
-            log.warning("owner %s could not renew its lease: %s", self.owner, reason)
-            self._lose()
-            return
+                return await store.renew(self.owner)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"{self._renewing.what}: no answer in time") from error
+
+    async def _learn(self, store: RunStore, renewal: Renewal) -> None:
         self.clock.adjust(renewal.now)
         self.renewed_at = time.monotonic()
         if renewal.lapsed:
@@ -196,7 +212,10 @@ class Lease:
             f"owner {self.owner} could not renew its lease in {self.seconds:.0f} s: its runs stop "
             f"here, and go on wherever the store can be reached"
         )
-        for on_lost in list(self._watching.values()):
+        losers = list(self._watching.values())
+        if losers:
+            log.warning("%s", error)
+        for on_lost in losers:
             self._on_user_loop(on_lost, error)
 
     def _on_user_loop(self, action: Callable[[Any], object], argument: object) -> None:

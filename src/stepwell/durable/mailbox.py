@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from functools import partial
 
 from stepwell.durable.hearing import Ear
-from stepwell.errors import StepwellError
+from stepwell.durable.outage import Outage, Request
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Topic
 
@@ -29,27 +29,33 @@ class Mailbox:
         owner: for whom.
         expected: the runs that the owner has, or is about to have: mail for one that does not read
             yet is kept for it.
+        outage: notes whether the store answers.
     """
 
-    def __init__(self, store: RunStore, owner: str, expected: Collection[str]) -> None:
+    def __init__(
+        self, store: RunStore, owner: str, expected: Collection[str], outage: Outage
+    ) -> None:
         self._store = store
         self._owner = owner
         self._expected = expected
-        self._readers: dict[str, Read] = {}
+        self._outage = outage
+        self._readers: dict[str, _Reader] = {}
         self._unread: set[str] = set()
         self._serving: dict[int, asyncio.Task[None]] = {}
 
     def open(self, run_id: str, read: Read) -> Callable[[], object]:
         """Have a run read its mail whenever there is some; returns the undoing."""
-        self._readers[run_id] = read
+        reading = self._outage.request(f"reading the messages of run {run_id}")
+        reader = self._readers[run_id] = _Reader(read, reading)
         partition = self._store.partition_of(run_id)
         if partition not in self._serving:
             serving = asyncio.get_running_loop().create_task(self._serve(partition))
             self._serving[partition] = serving
-        return partial(self._shut, run_id, read)
+        return partial(self._shut, run_id, reader)
 
-    def _shut(self, run_id: str, read: Read) -> None:
-        if self._readers.get(run_id) == read:  # else the run was claimed again meanwhile
+    def _shut(self, run_id: str, reader: "_Reader") -> None:
+        reader.shut()
+        if self._readers.get(run_id) is reader:  # else the run was claimed again meanwhile
             del self._readers[run_id]
 
     def remind(self, run_id: str) -> None:
@@ -64,37 +70,68 @@ class Mailbox:
             await asyncio.wait(self._serving.values())
 
     async def _serve(self, partition: int) -> None:
-        ear = Ear(self._store, Topic("mail", partition, self._owner))
+        ear = Ear(self._store, Topic("mail", partition, self._owner), self._outage)
+        asking = self._outage.request(f"asking for the mail of partition {partition}")
         try:
             while True:
                 await ear.open(LOOK_EVERY)
-                await self._bring(partition)
+                await self._bring(partition, asking)
                 await ear.hear(LOOK_EVERY)
         finally:
             ear.close()
+            asking.end()
 
-    async def _bring(self, partition: int) -> None:
+    async def _bring(self, partition: int, asking: Request) -> None:
         """Let all runs that got messages read them, side by side."""
         mine = {one for one in self._unread if self._store.partition_of(one) == partition}
         self._unread -= mine
-        try:
-            mine.update(await self._store.mail(self._owner, partition))
-        except StepwellError as error:
-            log.warning("the mail of owner %s is looked for again: %s", self._owner, error)
-            mine.update(self._expected_in(partition))  # the answer that is lost named some of them
+        named: Iterable[str] | None = None
+        with asking.noted():
+            named = await self._store.mail(self._owner, partition)
+        if named is None:
+            named = self._expected_in(partition)  # the answer that is lost named some of them
+        mine.update(named)
         self._unread |= {one for one in mine - self._readers.keys() if one in self._expected}
         readers = [(run_id, self._readers[run_id]) for run_id in mine & self._readers.keys()]
-        await asyncio.gather(*(self._let_read(run_id, read) for run_id, read in readers))
+        await asyncio.gather(*(self._let_read(run_id, reader) for run_id, reader in readers))
 
     def _expected_in(self, partition: int) -> Iterator[str]:
         return (one for one in self._expected if self._store.partition_of(one) == partition)
 
-    async def _let_read(self, run_id: str, read: Read) -> None:
+    async def _let_read(self, run_id: str, reader: "_Reader") -> None:
         try:
-            if await read():
+            if await reader.read():
                 return
-        except StepwellError as error:
-            log.warning("the messages of run %s are read later: %s", run_id, error)
         except Exception:  # the other runs want their messages
             log.exception("the messages of run %s can't be read", run_id)
         self._unread.add(run_id)
+
+
+class _Reader:
+    """Reads the messages of a run, as long as that is here.
+
+    Args:
+        read: reads them.
+        request: stands for it.
+    """
+
+    __slots__ = ("_is_here", "_read", "_request")
+
+    def __init__(self, read: Read, request: Request) -> None:
+        self._read = read
+        self._request = request
+        self._is_here = True
+
+    async def read(self) -> bool:
+        """Whether all were read."""
+        read_all = False
+        with self._request.noted():
+            read_all = await self._read()
+        if not self._is_here:
+            self._request.end()
+        return read_all
+
+    def shut(self) -> None:
+        """The run is not here any more."""
+        self._is_here = False
+        self._request.end()

@@ -17,9 +17,10 @@ from stepwell.durable.identity import digest_of_input
 from stepwell.durable.session import Session
 from stepwell.errors import RunConflict, RunCorrupt
 from stepwell.events import StartEvent
+from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Claim, Presence, RunInfo
 
-__all__ = ["Elsewhere", "Ended", "Request", "find", "follow", "input_digest"]
+__all__ = ["Elsewhere", "Ended", "Request", "find", "follow", "input_digest", "is_gone"]
 
 ABSENCE = 0.4
 """How long, in seconds, an owner must have no subscriber before it counts as dead."""
@@ -120,19 +121,26 @@ async def _take(
         if info.owner and not await _is_gone(session, info.owner, run_id):
             return Elsewhere(run_id)
         request.check(run_id, await session.store.read(run_id) or {})
-        claim = await session.claim(run_id, info.owner, info.lane)
+        claim = await session.claim(info)
         if claim is not None:
             return claim
 
 
 async def _is_gone(session: Session, owner: str, run_id: str) -> bool:
-    """Look twice, so that an owner that is just reconnecting is not taken for dead."""
     if owner == session.lease.owner:
         return run_id not in session.executing
-    presence = await session.store.presence(owner, run_id)
+    return await is_gone(session.store, owner, run_id)
+
+
+async def is_gone(store: RunStore, owner: str, run_id: str) -> bool:
+    """Whether the owner of a run is dead.
+
+    It looks twice, so that an owner that is just reconnecting is not taken for dead.
+    """
+    presence = await store.presence(owner, run_id)
     while presence is Presence.SUSPECT:
         await asyncio.sleep(ABSENCE)
-        presence = await session.store.presence(owner, run_id)
+        presence = await store.presence(owner, run_id)
     return presence is Presence.GONE
 
 

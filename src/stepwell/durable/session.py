@@ -2,15 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from stepwell.durable.lease import Lease
 from stepwell.durable.mailbox import Mailbox
-from stepwell.errors import DurabilityError, LeaseLost, StepwellError, StoreError
+from stepwell.durable.outage import Outage, Request
+from stepwell.errors import (
+    DurabilityError,
+    LeaseLost,
+    StepwellError,
+    StoreError,
+    StoreUnavailable,
+)
 from stepwell.storage.protocol import RunStore
-from stepwell.storage.records import Claim, DueRun, Lane, NewRun, Release
+from stepwell.storage.records import Claim, DueRun, NewRun, Release, RunInfo
 
 __all__ = ["Session"]
 
@@ -36,15 +44,17 @@ class Session:
 
     Attributes:
         executing: the runs that this session executes, or asks for.
+        outage: whatever is asked of the store again until it answers is noted there.
     """
 
     def __init__(
         self, connect: Callable[[], RunStore], lease: float, stall_limit: float = 300.0
     ) -> None:
         self.store = connect()
-        self.lease = Lease(connect, lease, stall_limit, self._look_after_runs)
+        self.outage = Outage()
+        self.lease = Lease(connect, lease, stall_limit, self._look_after_runs, self.outage)
         self.executing: dict[str, Hold] = {}
-        self.mailbox = Mailbox(self.store, self.lease.owner, self.executing)
+        self.mailbox = Mailbox(self.store, self.lease.owner, self.executing, self.outage)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -62,16 +72,21 @@ class Session:
         await self.mailbox.close()
         await self.lease.close()
         await self.store.close()
+        self.outage.close()
 
     async def create(self, run: NewRun) -> Claim | None:
         """Create a run that we own; None if the name is taken."""
         await self.lease.cover(self.store.partition_of(run.run_id))
         return await self._taken(run.run_id, self.store.create(run))
 
-    async def claim(self, run_id: str, was: str, lane: Lane) -> Claim | None:
-        """Take a run over; None if somebody was faster."""
-        await self.lease.cover(self.store.partition_of(run_id))
-        return await self._taken(run_id, self.store.claim(run_id, self.lease.owner, was, lane))
+    async def claim(self, seen: RunInfo) -> Claim | None:
+        """Take a run over as it was seen; None if somebody was faster."""
+        await self.lease.cover(self.store.partition_of(seen.run_id))
+        return await self._taken(seen.run_id, self._claim_as_seen(seen))
+
+    async def _claim_as_seen(self, seen: RunInfo) -> Claim | None:
+        owner, (run_id, was, lane) = self.lease.owner, (seen.run_id, seen.owner, seen.lane)
+        return await self.store.claim(run_id, owner, was, lane, epoch=seen.epoch)
 
     async def claim_due(self, due: DueRun) -> Claim | None:
         """Take a run that is due; None if somebody was faster."""
@@ -103,14 +118,16 @@ class Session:
 
     async def _renounce(self, run_id: str) -> None:
         """Give back what may have been claimed unheard, as often as it is found so."""
-        try:
-            for pause in RENOUNCE_AFTER:
-                await asyncio.sleep(pause)
-                await self._give_back_unheard(run_id)
-        except StoreError:
-            self._in_background(self._renounce(run_id))
-        except DurabilityError as error:
-            log.info("run %s is not ours to give back: %s", run_id, error)
+        request = self.outage.request(f"asking whether run {run_id} was claimed unheard")
+        looks = 0
+        while looks < len(RENOUNCE_AFTER):
+            await asyncio.sleep(RENOUNCE_AFTER[looks])
+            looks = looks + 1 if await self._gave_back_unheard(run_id, request) else 0
+
+    async def _gave_back_unheard(self, run_id: str, request: Request) -> bool:
+        with request.noted(), self._unless_lost(run_id):
+            await self._give_back_unheard(run_id)
+        return request.is_served
 
     async def _give_back_unheard(self, run_id: str) -> None:
         """Give a run back that is ours, unless somebody here executes it, or asks for it."""
@@ -118,7 +135,7 @@ class Session:
         info = await self.store.peek(run_id)
         if info is None or info.owner != owner or run_id in self.executing:
             return
-        claim = await self.store.claim(run_id, owner, owner, info.lane)
+        claim = await self._claim_as_seen(info)
         if claim is not None:
             await self.store.release(Release(run_id, claim.token, claim.lane))
 
@@ -138,8 +155,9 @@ class Session:
         can't be reached now, it is tried until it can.
         """
         self.let_go(release.run_id, release.token)
-        if not await self._released(release):
-            self._in_background(self._release_some_time(release))
+        request = self.outage.request(_giving_back(release))
+        if not await self._released(release, request):
+            self._in_background(self._release_some_time(release, request))
 
     async def block(self, claim: Claim, fingerprint: str, error: str) -> None:
         """Set a run aside that this code does not know; where that fails, give it back."""
@@ -155,25 +173,35 @@ class Session:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _release_some_time(self, release: Release) -> None:
+    async def _release_some_time(self, release: Release, request: Request) -> None:
         while True:
             await asyncio.sleep(RELEASE_AGAIN)
-            if await self._released(release):
+            if await self._released(release, request):
                 return
 
-    async def _released(self, release: Release) -> bool:
+    async def _released(self, release: Release, request: Request) -> bool:
+        with request.noted(), self._unless_lost(release.run_id):
+            await self._release(release)
+        return request.is_served
+
+    async def _release(self, release: Release) -> None:
         try:
             async with asyncio.timeout(RELEASE_AGAIN):
                 await self.store.release(release)
-        except (StoreError, TimeoutError) as error:
-            reason = str(error) or "no answer in time"
-            log.warning("run %s is given back when the store answers: %s", release.run_id, reason)
-            return False
+        except TimeoutError as error:
+            raise StoreUnavailable(f"{_giving_back(release)}: no answer in time") from error
+
+    @contextmanager
+    def _unless_lost(self, run_id: str) -> Generator[None]:
+        """Give a run back, in a block that ends if it is not ours any more."""
+        try:
+            yield
+        except StoreError:
+            raise
         except DurabilityError as error:
-            log.info("run %s is not ours to give back: %s", release.run_id, error)
+            log.info("run %s is not ours to give back: %s", run_id, error)
             if isinstance(error, LeaseLost):
                 self.lease.renew_soon()
-        return True
 
     def _look_after_runs(self) -> None:
         """The lease was over for a while: runs that were given to others have to stop here."""
@@ -205,6 +233,10 @@ class Session:
         """Whether a run that was claimed is still ours, as far as is known."""
         held = self.executing.get(claim.run_id)
         return held is not None and held.token == claim.token
+
+
+def _giving_back(release: Release) -> str:
+    return f"giving run {release.run_id} back"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from stepwell._engine import resting
 from stepwell._engine.commands import Command
 from stepwell._engine.ledger import Ledger, Writes
 from stepwell._engine.snapshot import encode_error
-from stepwell._engine.state import RunState
+from stepwell._engine.state import RunState, Status
 from stepwell._engine.ticks import CancelAsked, EventArrived, RunResumed, RunStarted
 from stepwell._runtime.commits import Commits, Durability
 from stepwell._runtime.outcome import Outcome
@@ -24,7 +24,7 @@ from stepwell._runtime.runner import Runner
 from stepwell._serialization import captured
 from stepwell.context.context import Internals, describe, new_ledger
 from stepwell.durable import loader
-from stepwell.durable.messages import GIVEN, read_message
+from stepwell.durable.messages import CANCEL, GIVEN, read_message
 from stepwell.durable.outside import write_again
 from stepwell.durable.session import Session
 from stepwell.errors import (
@@ -36,7 +36,7 @@ from stepwell.errors import (
     StepwellError,
 )
 from stepwell.events import StartEvent
-from stepwell.storage.records import Claim, NewRun, Release
+from stepwell.storage.records import Claim, NewRun, Received, Release
 
 __all__ = ["Parked", "Tenure", "Terms", "interrupted"]
 
@@ -144,7 +144,7 @@ class Tenure:
         """
         self._claim, self._runner.run_id = claim, claim.run_id
         try:
-            messages = [(one.number, self._tick(one.number, one.text)) for one in claim.inbox]
+            messages = [(one.number, self._tick(one.number, one.text)) for one in _unheard(claim)]
             commands, commits = await self._prepared(claim)
         except Exception as reason:
             error = _blocks(claim.run_id, reason)
@@ -382,6 +382,23 @@ class Tenure:
         """Give the run back at its next boundary."""
         await self._runner.drain()
         self.park()
+
+
+def _unheard(claim: Claim) -> Sequence[Received]:
+    """What a run that was claimed has still to hear of the messages in its inbox.
+
+    One that is run again has ended by the wish that stands there behind events: who ended it could
+    not take those out. The wish is not heard again, and leaves the inbox with the event before it.
+    """
+    if not Status(claim.fields["status"]).ended:
+        return claim.inbox
+    unheard: list[Received] = []
+    for one in claim.inbox:
+        if unheard and one.text == CANCEL:
+            unheard[-1] = unheard[-1]._replace(number=one.number)
+        else:
+            unheard.append(one)
+    return unheard
 
 
 def _blocks(run_id: str, reason: Exception) -> DurabilityError:

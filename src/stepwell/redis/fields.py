@@ -89,6 +89,7 @@ def run_info(run_id: str, values: Sequence[bytes | None]) -> RunInfo | None:
         _number(run_id, "created_at", found["created_at"]),
         _number(run_id, "ended_at", found["ended_at"]) if "ended_at" in found else None,
         _tags(run_id, found.get("tags", "{}")),
+        _number(run_id, "token", found["token"].partition(":")[0]),
     )
 
 

@@ -127,7 +127,7 @@ class Gateway:
         Of a cluster, the map is learnt as well.
 
         Raises:
-            StoreRefused: it is a sentinel.
+            StoreRefused: it is a sentinel; or it is of a cluster, and does not tell the map.
         """
         self._seconds_alone = seconds
         try:
@@ -140,7 +140,7 @@ class Gateway:
                 "no data; nothing was changed. Write redis+sentinel://host:port/service"
             )
         if server["mode"] == b"cluster":
-            await self._topology.learn()
+            await self._persist(what, self._topology.learn)
         return server
 
     async def require(self, acks: Acks) -> None:

@@ -36,6 +36,7 @@ from stepwell.storage.limits import (
     AT_ONCE_MAX,
     INBOX_MAX,
     KEYS_MAX,
+    URGENT_MAX,
     encoded_message,
     encoded_run,
     lease_ms,
@@ -217,15 +218,17 @@ class RedisStore:
         *,
         due: bool = False,
         since: int | None = None,
+        epoch: int | None = None,
     ) -> Claim | None:
         """Take a run over from an owner that is gone (`was`, empty for nobody), or that ended."""
-        nonce, told = secrets.token_hex(8), "" if since is None else since
+        nonce = secrets.token_hex(8)
+        known = ["" if fact is None else fact for fact in (since, epoch)]
         while True:
             reply = await self._gateway.run(
                 "claim",
                 f"claiming run {run_id}",
                 self._claim_keys(run_id, owner, was, lane),
-                [run_id, owner, was, nonce, *lane, int(due), told, self._keys.done(run_id)],
+                [run_id, owner, was, nonce, *lane, int(due), *known, self._keys.done(run_id)],
             )
             if reply[0] != "LANE" or due:
                 break
@@ -329,8 +332,8 @@ class RedisStore:
                 ],
                 [
                     run_id, words, key, int(message.urgent), at.owner, *at.lane,
-                    keys.owner(partition, at.owner), keys.due_news(partition), INBOX_MAX, KEYS_MAX,
-                    *(message.open_wait or ()),
+                    keys.owner(partition, at.owner), keys.due_news(partition),
+                    INBOX_MAX + URGENT_MAX * message.urgent, KEYS_MAX, *(message.open_wait or ()),
                 ],
             )  # fmt: skip
 

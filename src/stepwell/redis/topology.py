@@ -8,12 +8,12 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from stepwell.errors import StoreError
+from stepwell.redis.errors import is_final
 from stepwell.redis.server import Server, ask_once
 from stepwell.redis.slots import Node, Redirect, SlotMap, slot_of
 from stepwell.redis.source import Source
@@ -39,7 +39,7 @@ class Topology:
         self._look_seconds = min(patience, _LOOK_SECONDS_MAX)
         self._map: SlotMap | None = None
         self._hooks = list[Callable[[], None]]()
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[RedisError | None] | None = None
         self._looked_at = float("-inf")
 
     @property
@@ -60,9 +60,15 @@ class Topology:
         self._hooks.append(hook)
 
     async def learn(self) -> None:
-        """The source turned out to be a node of a cluster: look at all of it."""
+        """The source turned out to be a node of a cluster: look at all of it.
+
+        Raises:
+            RedisError: it will not tell, and neither will any other node.
+        """
         self._map = self._map or SlotMap.unknown()
-        await self.look()
+        refusal = await asyncio.shield(self._look_once())
+        if refusal is not None:
+            raise refusal
 
     def follow(self, redirect: Redirect) -> None:
         """Believe a redirect; one that is news is a reason to look at the whole map again."""
@@ -96,19 +102,26 @@ class Topology:
             self._looking.cancel()
             await asyncio.wait([self._looking])
 
-    def _look_once(self, first: Node | None = None) -> asyncio.Task[None]:
+    def _look_once(self, first: Node | None = None) -> asyncio.Task[RedisError | None]:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.get_running_loop().create_task(self._look(first))
         return self._looking
 
-    async def _look(self, first: Node | None) -> None:
+    async def _look(self, first: Node | None) -> RedisError | None:
+        """Ask until somebody tells; if nobody does, what one says who never will."""
+        refusal: RedisError | None = None
         for node, server in self._candidates(first):
-            with suppress(RedisError, OSError, StoreError):
+            try:
                 found = SlotMap.parse(await self._slots(server), node)
-                if found.masters:
-                    self._adopt(found)
-                    self._looked_at = time.monotonic()
-                    return
+            except (RedisError, OSError, StoreError) as error:
+                if isinstance(error, RedisError) and is_final(error):
+                    refusal = error
+                continue
+            if found.masters:
+                self._adopt(found)
+                self._looked_at = time.monotonic()
+                return None
+        return refusal
 
     async def _slots(self, server: Server) -> Sequence[Any]:
         return await ask_once(server, self._look_seconds, "CLUSTER", "SLOTS")

@@ -12,6 +12,7 @@ __all__ = [
     "INBOX_MAX",
     "KEYS_MAX",
     "MANDATORY",
+    "URGENT_MAX",
     "check_queue",
     "encoded_message",
     "encoded_patch",
@@ -27,6 +28,9 @@ ABSENT_MS = 400
 
 INBOX_MAX = 1000
 """How many messages wait for a run; its senders are refused when there are so many."""
+
+URGENT_MAX = 100
+"""How many more wait that are urgent: a run can be ended however much waits for it."""
 
 KEYS_MAX = 10_000
 """Of how many messages, the last ones, a run knows that it has had them."""

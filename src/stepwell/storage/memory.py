@@ -24,6 +24,7 @@ from stepwell.storage.limits import (
     AT_ONCE_MAX,
     INBOX_MAX,
     KEYS_MAX,
+    URGENT_MAX,
     encoded_message,
     encoded_patch,
     encoded_run,
@@ -137,6 +138,7 @@ class StoredRun:
             self.created_at,
             self.ended_at,
             self.tags,
+            self.epoch,
         )
 
     def is_due(self, lane: Lane, now: int) -> bool:
@@ -510,6 +512,7 @@ class MemoryStore:
         *,
         due: bool = False,
         since: int | None = None,
+        epoch: int | None = None,
     ) -> Claim | None:
         """Take a run over from an owner that is gone (`was`, empty for nobody), or that ended."""
         partition = self.partition_of(run_id)
@@ -518,6 +521,8 @@ class MemoryStore:
             if run is None or run.fields["status"] == "completed" or run.owner != was:
                 return None
             if due and not (run.is_due(lane, now) and since in (None, run.due_at)):
+                return None
+            if epoch not in (None, run.epoch):
                 return None
             if was not in ("", owner) and server.lasts(was, partition, now):
                 return None
@@ -614,7 +619,7 @@ class MemoryStore:
                 name, text = message.open_wait
                 if run.fields.get(name) != text:
                     raise wait_closed(run.run_id, name)
-            if len(run.inbox) >= INBOX_MAX:
+            if len(run.inbox) >= INBOX_MAX + URGENT_MAX * message.urgent:
                 raise inbox_full(run.run_id)
             run.take_in(message)
             server.bring(run, now, urgent=message.urgent)

@@ -100,15 +100,18 @@ class RunStore(Protocol):
         *,
         due: bool = False,
         since: int | None = None,
+        epoch: int | None = None,
     ) -> Claim | None:
         """Take a run over from an owner that is gone (`was`, empty for nobody), or that ended.
 
         The claim is counted; a commit with `progress` sets the count back to nothing.
 
-        It is taken out of the lane in which it waits; with `due`, only if it is due there, and with
-        `since`, only if it is so since then. A try whose connection broke may get to the server
-        after another one that was refused: so it takes no run that others had meanwhile, as nobody
-        would hear of that.
+        It is taken out of the lane in which it waits; with `due`, only if it is due there.
+
+        A try whose connection broke may get to the server after another one that was refused. That
+        it then takes no run that others had meanwhile, of which nobody would hear, is what a
+        claimer says with `since`: since when it is due, and with `epoch`: the number of its last
+        owner.
 
         Returns:
             None if somebody else was faster, or its owner is alive.
@@ -176,7 +179,7 @@ class RunStore(Protocol):
             RunNotFound: there is no such run.
             RunOver: the run has ended.
             WaitClosed: the wait that it is meant for is not open any more.
-            InboxFull: 1,000 messages wait there already.
+            InboxFull: 1,000 messages wait there already, or 1,100 if it is urgent.
             EncodingError, StoreRefused: the text is no Unicode, or too large.
         """
         ...

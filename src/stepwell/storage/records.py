@@ -68,6 +68,7 @@ class RunInfo:
         parked: nobody has it, and nothing is wrong with it: it waits to be begun, for its time, or
             for a message.
         claims: how often it was claimed since it last made progress.
+        epoch: the number of its last owner: one more than that of the owner before.
     """
 
     run_id: str
@@ -81,6 +82,7 @@ class RunInfo:
     created_at: int = 0
     ended_at: int | None = None
     tags: Mapping[str, str] = field(default_factory=empty(dict[str, str]))
+    epoch: int = 1
 
     @property
     def lane(self) -> Lane:

@@ -5,14 +5,15 @@ import logging
 import random
 import time
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from stepwell.durable.hearing import Ear
+from stepwell.durable.outage import Request
 from stepwell.durable.session import Session
 from stepwell.errors import DurabilityError, RunCorrupt, StoreError
 from stepwell.storage.records import Claim, DueRun, Lane, Topic
 from stepwell.worker.hosting import Hosting
-from stepwell.worker.outage import Outage
 
 __all__ = ["Claiming"]
 
@@ -21,6 +22,9 @@ LOOK_EVERY = 1.0
 
 AVOID_FOR = 30.0
 """For how many seconds a run is left alone that can't be read, and so not be set aside."""
+
+PUT_OFF_FOR = 1.0, 2.0
+"""For how many seconds a run is left to other workers that can't be beside those that are here."""
 
 AT_ONCE = 32
 """How many runs of a partition are claimed together."""
@@ -35,18 +39,18 @@ class Claiming:
         session: claims.
         hosting: has room, or not.
         lanes: whose runs are claimed.
-        outage: notes whether the store answers.
     """
 
-    def __init__(
-        self, session: Session, hosting: Hosting, lanes: Sequence[Lane], outage: Outage
-    ) -> None:
+    def __init__(self, session: Session, hosting: Hosting, lanes: Sequence[Lane]) -> None:
         self._session = session
         self._hosting = hosting
         self._lanes = lanes
-        self._outage = outage
         store = session.store
-        self._ears = [Ear(store, Topic("due", partition)) for partition in range(store.partitions)]
+        self._ears = [
+            Ear(store, Topic("due", partition), session.outage)
+            for partition in range(store.partitions)
+        ]
+        self._asking = 0
         self._stopping = False
         self._avoided: dict[str, float] = {}
 
@@ -64,31 +68,46 @@ class Claiming:
         self._hosting.close()
 
     async def _serve(self, partition: int, ear: Ear) -> None:
+        request = self._session.outage.request(f"claiming due runs of partition {partition}")
         try:
             while not self._stopping:
                 await ear.open(LOOK_EVERY)
-                await ear.hear(await self._claim_due(partition))
+                await ear.hear(await self._claim_due(partition, request))
         finally:
             ear.close()
+            request.end()
 
-    async def _claim_due(self, partition: int) -> float:
+    async def _claim_due(self, partition: int, request: Request) -> float:
         """Claim what is due as far as there is room; the seconds until the next look."""
-        request = f"claiming due runs of partition {partition}"
         next_look: float | None = None
         while next_look is None and (places := await self._reserve(request)):
             next_look = LOOK_EVERY
-            with self._outage.noted(request):
-                next_look = await self._claim_some(partition, places)
+            self._asking += 1
+            try:
+                with request.noted():
+                    next_look = await self._claim_some(partition, places)
+            finally:
+                self._asking -= 1
         return next_look or 0.0
 
-    async def _reserve(self, request: str) -> int:
+    async def _reserve(self, request: Request) -> int:
         """Reserve places as soon as there are any; none when told to stop."""
         while not self._stopping:
             if places := self._hosting.reserve(AT_ONCE):
                 return places
-            self._outage.end(request)  # it is not made while runs take all the room
-            await self._hosting.wait_for_room()
+            await self._wait_for_room(request)
         return 0
+
+    async def _wait_for_room(self, request: Request) -> None:
+        """Wait, but not for long while other partitions may give back what they reserved.
+
+        While runs take all the room, the request is not made.
+        """
+        if not self._asking:
+            request.end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY if self._asking else None):
+                await self._hosting.wait_for_room()
 
     async def _claim_some(self, partition: int, places: int) -> float | None:
         """Claim what is due; the seconds until the next look, None if there was more than places.
@@ -113,7 +132,7 @@ class Claiming:
         return LOOK_EVERY if due.next_in is None else min(LOOK_EVERY, due.next_in / 1000)
 
     def _forgive(self) -> None:
-        """Runs that were found to be damaged a while ago may have been mended."""
+        """Runs may have been mended that were damaged, and let in that were not."""
         now = time.monotonic()
         self._avoided = {one: until for one, until in self._avoided.items() if until > now}
 
@@ -134,8 +153,9 @@ class Claiming:
         finally:
             if claim is None:
                 self._hosting.give_up(1)
-        if claim is not None:
-            self._hosting.take(claim)
+        if claim is not None and not self._hosting.take(claim):
+            pause = random.uniform(*PUT_OFF_FOR)  # noqa: S311  no secret
+            self._avoided[due.run_id] = time.monotonic() + pause
 
 
 async def _make_all(claims: Iterable[Coroutine[Any, Any, None]]) -> None:

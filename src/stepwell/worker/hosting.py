@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +14,18 @@ from stepwell.durable.checkpointer import Checkpointer
 from stepwell.durable.messages import CANCEL
 from stepwell.durable.session import Session
 from stepwell.durable.tenure import Parked, Tenure, Terms
+from stepwell.durable.verdict import cancel_unexecuted
 from stepwell.errors import DurabilityError, LeaseLost, RunBlocked, RunCorrupt
 from stepwell.storage.protocol import RunStore
-from stepwell.storage.records import Claim, Release
-from stepwell.worker.quarantine import cancel_unread, quarantine
+from stepwell.storage.records import Claim, Release, RunInfo
+from stepwell.worker.isolation import Isolation
+from stepwell.worker.quarantine import quarantine
 from stepwell.workflow import Workflow
 
 __all__ = ["Hosting", "Served"]
+
+ASK_FOR = 1.0
+"""How long, in seconds, the store may take to tell how the runs here stand."""
 
 log = logging.getLogger("stepwell")
 
@@ -65,6 +71,7 @@ class Hosting:
         }
         self._concurrency = concurrency
         self._claims_max = claims_max
+        self._isolation = Isolation(claims_max)
         self._reserved = 0
         self._tenures: set[Tenure] = set()
         self._resting: set[str] = set()
@@ -116,18 +123,27 @@ class Hosting:
 
     # --- the runs ---
 
-    def take(self, claim: Claim) -> None:
-        """Execute a run that was claimed, in a place that was reserved."""
+    def take(self, claim: Claim) -> bool:
+        """Execute a run that was claimed, in a place that was reserved.
+
+        Returns:
+            False if it can't be beside those that are here: then it is given back, as it was.
+        """
         self._reserved -= 1
-        task = asyncio.get_running_loop().create_task(self._host(claim))
+        # Now, not when its turn comes: it would be counted also for a death that it waits at.
+        admitted = self._isolation.admit(claim, time.monotonic())
+        work = self._host(claim) if admitted else self._put_off(claim)
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         self._queued[task] = claim
         task.add_done_callback(partial(self._ended, claim))
+        return admitted
 
     def _ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
         self._queued.pop(task, None)
         self._tasks.discard(task)
         self._resting.discard(claim.token)
+        self._isolation.let_go(claim.token)
         self._session.let_go(claim.run_id, claim.token)
         self._tell_of_room()
 
@@ -135,7 +151,7 @@ class Hosting:
         served = self._served[claim.fields["workflow"]]
         try:
             async with served.workflow.__stepwell_turn__():
-                del self._queued[cast("asyncio.Task[None]", asyncio.current_task())]
+                self._leave_queue()
                 if self._session.holds(claim) and not self._closed:
                     await self._execute(claim, served)
                 else:
@@ -143,6 +159,9 @@ class Hosting:
         except Exception as error:
             log.exception("run %s can't be executed here", claim.run_id)
             await self._session.block(claim, served.fingerprint, encode_error(error, None))
+
+    def _leave_queue(self) -> None:
+        del self._queued[cast("asyncio.Task[None]", asyncio.current_task())]
 
     async def _execute(self, claim: Claim, served: Served) -> None:
         try:
@@ -165,9 +184,8 @@ class Hosting:
             await self._hold(claim, served)
         except (RunBlocked, RunCorrupt):
             unread = any(message.text == CANCEL for message in claim.inbox)
-        again = await self._session.claim(claim.run_id, "", claim.lane) if unread else None
-        if again is not None:
-            await self._end(again, cancel_unread)
+        if unread:
+            await cancel_unexecuted(self._session.store, claim.run_id)
 
     async def _hold(self, claim: Claim, served: Served) -> None:
         if claim.claims > 1:
@@ -199,7 +217,34 @@ class Hosting:
 
     def _rests(self, token: str, rests: bool) -> None:
         (self._resting.add if rests else self._resting.discard)(token)
+        self._isolation.let_go(token)
         self._tell_of_room()
+
+    # --- those that may kill the process ---
+
+    async def _put_off(self, claim: Claim) -> None:
+        """Leave a run to another worker, or to another time, since others here may kill it."""
+        log.debug("run %s does not go on beside those that are here", claim.run_id)
+        self._leave_queue()
+        await self._session.give_back(_untouched(claim))
+        await self._acquit()
+
+    async def _acquit(self) -> None:
+        """Find out which of the suspects here got further: their claims were set back."""
+        suspects = self._isolation.suspects
+        asking = [self._session.store.peek(one.run_id) for one in suspects]
+        try:
+            async with asyncio.timeout(ASK_FOR):
+                told = await asyncio.gather(*asking, return_exceptions=True)
+        except TimeoutError:
+            return
+        for claim, info in zip(suspects, told, strict=True):
+            if isinstance(info, RunInfo) and self._got_further(info):
+                self._isolation.let_go(claim.token)
+
+    def _got_further(self, info: RunInfo) -> bool:
+        """Whether a run made progress since it was claimed here."""
+        return info.owner == self._session.lease.owner and info.claims == 0
 
     # --- the end ---
 

@@ -6,10 +6,10 @@ import random
 import time
 from collections.abc import Mapping
 
+from stepwell.durable.outage import Outage, Request
 from stepwell.storage.limits import AT_ONCE_MAX
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Lane
-from stepwell.worker.outage import Outage
 
 __all__ = ["Sweeping"]
 
@@ -45,27 +45,40 @@ class Sweeping:
         self._store = store
         self._fingerprints = fingerprints
         self._outage = outage
+        self._sweeps = [self._request("dead owners", one) for one in range(store.partitions)]
+        self._unblocks = {
+            (partition, lane): self._request(f"blocked runs of {lane.workflow}", partition, lane)
+            for partition in range(store.partitions)
+            for lane in fingerprints
+        }
+
+    def _request(self, what: str, partition: int, lane: Lane | None = None) -> Request:
+        queue = f" of queue {lane.queue}" if lane else ""
+        return self._outage.request(f"looking for {what} in partition {partition}{queue}")
 
     async def serve(self) -> None:
         """Sweep until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._sweep())
-            tasks.create_task(self._unblock())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._sweep())
+                tasks.create_task(self._unblock())
+        finally:
+            for request in (*self._sweeps, *self._unblocks.values()):
+                request.end()
 
     async def _sweep(self) -> None:
         owners = 1
         while True:
             every = SWEEP_EVERY * max(1.0, owners / FEW_OWNERS)
             await asyncio.sleep(every * random.uniform(0.5, 1.5))  # noqa: S311  not all at once
-            looks = [self._look(partition) for partition in range(self._store.partitions)]
-            found = await asyncio.gather(*looks)
+            found = await asyncio.gather(*map(self._look, range(self._store.partitions)))
             if None not in found:
                 self.swept_at = time.monotonic()
             owners = max((number for number in found if number is not None), default=owners)
 
     async def _look(self, partition: int) -> int | None:
         """Look through one partition; how many owners it has, None if the store can't be asked."""
-        with self._outage.noted(f"looking for dead owners in partition {partition}"):
+        with self._sweeps[partition].noted():
             while True:
                 swept = await self._store.sweep(partition)
                 if swept.orphaned < AT_ONCE_MAX:
@@ -75,17 +88,15 @@ class Sweeping:
 
     async def _unblock(self) -> None:
         while True:
-            for partition in range(self._store.partitions):
-                for lane, fingerprint in self._fingerprints.items():
-                    await self._unblock_lane(partition, lane, fingerprint)
+            for (partition, lane), request in self._unblocks.items():
+                with request.noted():
+                    await self._unblock_lane(partition, lane)
             every = UNBLOCK_AGAIN if self._outage.lasts else UNBLOCK_EVERY
             await asyncio.sleep(every * random.uniform(0.5, 1.5))  # noqa: S311  as above
 
-    async def _unblock_lane(self, partition: int, lane: Lane, fingerprint: str) -> None:
-        where = f"queue {lane.queue}, partition {partition}"
-        with self._outage.noted(f"looking for blocked runs of {lane.workflow} in {where}"):
-            number = AT_ONCE_MAX  # those that are blocked again by others wait for the next look
-            while number == AT_ONCE_MAX:
-                number = await self._store.unblock(partition, lane, fingerprint)
-                if number:
-                    log.info("%d blocked runs of %s are tried again", number, lane.workflow)
+    async def _unblock_lane(self, partition: int, lane: Lane) -> None:
+        number = AT_ONCE_MAX  # those that are blocked again by others wait for the next look
+        while number == AT_ONCE_MAX:
+            number = await self._store.unblock(partition, lane, self._fingerprints[lane])
+            if number:
+                log.info("%d blocked runs of %s are tried again", number, lane.workflow)

@@ -26,7 +26,6 @@ from stepwell.storage.records import Lane
 from stepwell.worker.claiming import Claiming
 from stepwell.worker.fingerprint import fingerprint_of
 from stepwell.worker.hosting import Hosting, Served
-from stepwell.worker.outage import Outage
 from stepwell.worker.sweeping import Sweeping
 from stepwell.workflow import Workflow
 
@@ -162,9 +161,9 @@ class Worker:
             self._claims_max,
         )
         fingerprints = {lane: self._served[lane.workflow].fingerprint for lane in self._lanes}
-        outage = Outage()
-        claiming = Claiming(session, hosting, self._lanes, outage)
-        return _Parts(session, hosting, claiming, Sweeping(session.store, fingerprints, outage))
+        claiming = Claiming(session, hosting, self._lanes)
+        sweeping = Sweeping(session.store, fingerprints, session.outage)
+        return _Parts(session, hosting, claiming, sweeping)
 
     async def _serve(self, parts: "_Parts") -> None:
         if self._stop.is_set():  # before it served

@@ -1,14 +1,14 @@
 #!lua
 -- claim: take a run over from an owner that is gone, or that nobody has.
 -- promise: of several claimers one wins; all tokens given before are refused from then on; sent
---          twice by the same one, it happens once. With `due_only`, it has to be due in its lane,
---          and still since then (if `since` is not empty): what comes late, after a try that was
---          refused, takes no run that others had meanwhile. What is no run there, or has an owner
---          or an end, waits there no longer. The claimer is listed, so that a sweep finds it; one
---          that is not known has no lease.
+--          twice by the same one, it happens once. With `due_only`, it has to be due in its lane.
+--          It must be due `since` then, and its last owner be `seen_epoch`, where they are not
+--          empty: what comes late, after a try that was refused, takes no run that others had
+--          meanwhile. What is no run there, or has an owner or an end, waits there no longer. The
+--          claimer is listed, so that a sweep finds it; one that is not known has no lease.
 -- keys: run log inbox keys due blocked owners seen absent mine theirs mail ended same?
 --       `mail` is that of the former owner
--- args: id owner was nonce queue workflow due_only since news
+-- args: id owner was nonce queue workflow due_only since seen_epoch news
 -- replies: OK token seq fields (as they were before; of a large run, those only that change with it or
 --          that the caller must know) claims parked messages (the first 100)
 --          | LANE queue workflow (where it waits, if it is not that lane) | CHANGED | EARLY | OWNED
@@ -84,6 +84,8 @@ end
 if due_only == '1' and not (waits and waits <= tonumber(now)) then
   return {'EARLY'}
 elseif due_only == '1' and since ~= '' and waits ~= tonumber(since) then
+  return {'CHANGED'}
+elseif seen_epoch ~= '' and epoch_of(held.token) ~= seen_epoch then
   return {'CHANGED'}
 end
 if was ~= '' and was ~= owner and lasts(owners, was, now) then
