@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from stepwell._engine.ledger import Writes
+from stepwell._engine.writes import Writes
 from stepwell.context.state_models import most_derived
 from stepwell.context.state_store import (
     MAX_DEPTH,

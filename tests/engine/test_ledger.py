@@ -9,11 +9,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 
-from stepwell._engine.ledger import Ledger, Writes, state_field
+from stepwell._engine.ledger import Ledger, state_field
+from stepwell._engine.writes import Writes
 from stepwell._serialization import Codec
 from stepwell.errors import DecodingError, EncodingError
 
 CODEC = Codec()
+
+
+def incremented(key: str, amount: float) -> Writes:
+    writes = Writes()
+    writes.increment(key, amount)
+    return writes
+
+
+def appended_to(key: str, *values: Any) -> Writes:
+    writes = Writes()
+    writes.append(key, values)
+    return writes
+
+
+def added_to(key: str, *values: Any) -> Writes:
+    writes = Writes()
+    writes.add(key, values)
+    return writes
 
 
 class Book:
@@ -171,7 +190,7 @@ def appended(number: int) -> Book:
     book = Book(a=list[int]())
     for n in range(100_000, 100_000 + number):
         book.values["a"].append(n)
-        book.commit(Writes(appended={"a": [n]}))
+        book.commit(appended_to("a", n))
     return book
 
 
@@ -206,7 +225,7 @@ def test_chunks_are_merged_after_a_restart_too() -> None:
 
 def test_increments_of_two_steps_are_added_up_in_any_order() -> None:
     book = Book(n=10)
-    one, two = Writes(increments={"n": 1}), Writes(increments={"n": 5})
+    one, two = incremented("n", 1), incremented("n", 5)
     book.values["n"] = 16
     book.commit(two, shared={"n"})
     assert book.loaded() == {"n": 15}
@@ -217,14 +236,14 @@ def test_increments_of_two_steps_are_added_up_in_any_order() -> None:
 def test_an_increment_of_a_key_that_is_not_there_counts_from_nought() -> None:
     book = Book()
     book.values["n"] = 3
-    book.commit(Writes(increments={"n": 3}))
+    book.commit(incremented("n", 3))
     assert exact(book.loaded()) == exact({"n": 3})
 
 
 def test_an_increment_over_a_sibling_s_assignment_does_not_trip() -> None:
     book = Book(n="not a number")
     book.values["n"] = 1
-    book.commit(Writes(increments={"n": 1}))
+    book.commit(incremented("n", 1))
     book.commit(Writes(assigned={"n"}))
     assert book.loaded() == {"n": 1}
 
@@ -232,9 +251,9 @@ def test_an_increment_over_a_sibling_s_assignment_does_not_trip() -> None:
 def test_each_step_commits_the_elements_that_it_appended_itself() -> None:
     book = Book(a=["x"])
     book.values["a"] += ["one", "two"]
-    book.commit(Writes(appended={"a": ["two"]}), shared={"a"})
+    book.commit(appended_to("a", "two"), shared={"a"})
     assert book.loaded() == {"a": ["x", "two"]}
-    book.commit(Writes(appended={"a": ["one"]}))
+    book.commit(appended_to("a", "one"))
     assert book.loaded() == {"a": ["x", "two", "one"]}
 
 
@@ -242,18 +261,18 @@ def test_each_step_commits_the_elements_that_it_appended_itself() -> None:
 def test_an_element_of_another_kind_does_not_bring_the_sibling_s_along(first: list[Any]) -> None:
     book = Book(a=list(first))
     book.values["a"] += [1, {"x": 1}]
-    book.commit(Writes(appended={"a": [{"x": 1}]}), shared={"a"})
-    book.commit(Writes(appended={"a": [1]}))
+    book.commit(appended_to("a", {"x": 1}), shared={"a"})
+    book.commit(appended_to("a", 1))
     assert exact(book.loaded()) == exact({"a": [*first, {"x": 1}, 1]})
 
 
 def test_a_set_takes_each_element_once() -> None:
     book = Book(a={"x"})
     book.values["a"] |= {"y", "z"}
-    book.commit(Writes(added={"a": ["y", "x", "y"]}), shared={"a"})
-    book.commit(Writes(added={"a": ["z", "y"]}))
+    book.commit(added_to("a", "y", "x", "y"), shared={"a"})
+    book.commit(added_to("a", "z", "y"))
     assert book.loaded() == {"a": {"x", "y", "z"}}
-    assert book.commit(Writes(added={"a": ["x"]})) == {}
+    assert book.commit(added_to("a", "x")) == {}
 
 
 def test_to_have_fetched_a_shared_key_commits_nothing_of_the_others() -> None:
@@ -291,13 +310,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=present, key=keys, value=values)
     def assign(self, key: str, value: Any) -> str:
         self.book.values[key] = value
-        self.writes.assigned.add(key)
+        self.writes.assign([key])
         return key
 
     @rule(key=consumes(present))
     def remove(self, key: str) -> None:
         self.book.values.pop(key, None)
-        self.writes.assigned.add(key)
+        self.writes.assign([key])
 
     @rule(key=present, value=values, member=hashables)
     def add(self, key: str, value: Any, member: Any) -> None:
@@ -323,7 +342,7 @@ class LedgerMachine(RuleBasedStateMachine):
             held.clear()
 
     def _fetch(self, key: str) -> tuple[Any, object]:
-        self.writes.fetched.add(key)
+        self.writes.fetch([key])
         held: Any = self.book.values.get(key)
         return held, type(cast("object", held))
 

@@ -12,7 +12,6 @@ element, everything else by its whole text.
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -22,10 +21,11 @@ from urllib.parse import unquote
 from stepwell._empty import empty
 from stepwell._engine.loading import NUMBER
 from stepwell._engine.snapshot import Encode
+from stepwell._engine.writes import Writes
 from stepwell._serialization import check_name
 from stepwell.errors import DecodingError, EncodingError
 
-__all__ = ["Draft", "Ledger", "Writes", "state_field"]
+__all__ = ["Draft", "Ledger", "state_field"]
 
 FAN_IN = 16
 PLAIN = frozenset({str, int, bool, float, type(None)})
@@ -35,58 +35,6 @@ WHOLE = ""
 """The key of a state model that can only be stored as one value."""
 
 Patch = dict[str, str | None]
-
-
-@dataclass(slots=True, eq=False)
-class Writes:
-    """What one step did to the state since its last commit.
-
-    Attributes:
-        assigned: keys that it set or removed.
-        fetched: keys that it got as live objects, and may have changed in place.
-        increments: sums by key, of `increment`.
-        appended: values by key, of `append`.
-        added: values by key, of `add`.
-    """
-
-    assigned: set[str] = field(default_factory=empty(set[str]))
-    fetched: set[str] = field(default_factory=empty(set[str]))
-    increments: dict[str, float] = field(default_factory=empty(dict[str, float]))
-    appended: dict[str, list[Any]] = field(default_factory=empty(dict[str, list[Any]]))
-    added: dict[str, list[Any]] = field(default_factory=empty(dict[str, list[Any]]))
-
-    @property
-    def are_none(self) -> bool:
-        """Whether there is nothing."""
-        return not (self.assigned or self.fetched or self.increments or self.appended or self.added)
-
-    def commit(self) -> None:
-        """All of it was staged. What the step holds it may still change, in place."""
-        held = self.fetched | self.assigned
-        self.forget()
-        self.fetched = held
-
-    def forget(self) -> None:
-        """All of it was staged, and nobody holds any of it."""
-        self.assigned.clear()
-        self.fetched.clear()
-        self.increments.clear()
-        self.appended.clear()
-        self.added.clear()
-
-    def taken_from(self, key: str, value: Any) -> Any:
-        """A value as it would be without what was added here."""
-        if isinstance(value, list):
-            return _without(cast("list[Any]", value), self.appended.get(key, []))
-        if isinstance(value, set):
-            return cast("set[Any]", value).difference(self.added.get(key, []))
-        if isinstance(value, int | float):
-            return value - self.increments.get(key, 0)
-        return value
-
-    def commutative(self) -> set[str]:
-        """The keys that were changed by commutative operations."""
-        return {*self.increments, *self.appended, *self.added}
 
 
 @dataclass(slots=True)
@@ -228,8 +176,8 @@ class Ledger:
             EncodingError: a value has no durable form; names key, path and type.
         """
         draft = Draft()
-        whole = writes.assigned | writes.fetched.difference(shared)
-        for key in sorted(whole | writes.commutative()):
+        whole = writes.assigned | (writes.fetched - frozenset(shared))
+        for key in sorted(whole | writes.commutative):
             if key not in values:
                 self._remove(draft, key)
             elif key in whole:
@@ -356,18 +304,6 @@ class Ledger:
         elements = listed if shadow.plain else [self._encode(one, name) for one in listed]
         shadow.next = number
         shadow.grow(elements, 0, _Chunk(number, len(elements), _level(len(elements))))
-
-
-def _without(values: list[Any], appended: list[Any]) -> list[Any]:
-    """A list without elements that were appended to it, wherever they stand by now."""
-    left = Counter(map(id, appended))
-    kept: list[Any] = []
-    for value in reversed(values):
-        if left[id(value)] > 0:
-            left[id(value)] -= 1
-        else:
-            kept.append(value)
-    return kept[::-1]
 
 
 def _are_plain(values: Collection[Any]) -> bool:

@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar
 from typing_extensions import override
 
 from stepwell._engine import collecting, joining, routing
-from stepwell._engine.ledger import Writes
 from stepwell._engine.state import Effect, Work
 from stepwell._engine.ticks import (
     StepFailed,
@@ -19,6 +18,7 @@ from stepwell._engine.ticks import (
     WaitBegun,
     WaitDropped,
 )
+from stepwell._engine.writes import Writes
 from stepwell._runtime.effects import map_items, once
 from stepwell._runtime.loops import Loop
 from stepwell._runtime.places import name_of_user

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 
 from stepwell._empty import empty
 from stepwell._engine.commands import Command, Finish, Invoke, Publish, Wake
-from stepwell._engine.ledger import Ledger, Writes
+from stepwell._engine.ledger import Ledger
 from stepwell._engine.loading import load
 from stepwell._engine.snapshot import FACTS, encode_fact, encode_outcome
 from stepwell._engine.state import Fact, Status, Work
+from stepwell._engine.writes import Writes
 from stepwell._serialization import NOTHING_CAPTURED, Captured, captured
 from stepwell.context.context import Internals, restore
 from stepwell.errors import DurabilityError, EncodingError
@@ -201,9 +202,9 @@ class Commits:
         """
         rest = list[str]()
         with captured(captures):
-            for key in _keys(writes):
+            for key in sorted(writes.keys):
                 try:
-                    self._stage_state(writes, _of_key(writes, key))
+                    self._stage_state(writes, writes.of(key))
                 except EncodingError:
                     rest.append(key)
         self._take_back(writes, rest)
@@ -216,7 +217,7 @@ class Commits:
 
     def take_back(self, writes: Writes) -> None:
         """Make the live state what it would be without writes that are not committed."""
-        self._take_back(writes, _keys(writes))
+        self._take_back(writes, sorted(writes.keys))
 
     def _take_back(self, writes: Writes, keys: Collection[str]) -> None:
         if keys:
@@ -456,19 +457,3 @@ def _is_fact(name: str) -> bool:
 
 def _is_state(name: str) -> bool:
     return name.partition(":")[0] == "state"
-
-
-def _keys(writes: Writes) -> list[str]:
-    """The keys of the state that were written, or may have been."""
-    return sorted(writes.assigned | writes.fetched | writes.commutative())
-
-
-def _of_key(writes: Writes, key: str) -> Writes:
-    """What of writes is about one key."""
-    return Writes(
-        writes.assigned & {key},
-        writes.fetched & {key},
-        {key: writes.increments[key]} if key in writes.increments else {},
-        {key: writes.appended[key]} if key in writes.appended else {},
-        {key: writes.added[key]} if key in writes.added else {},
-    )

@@ -28,7 +28,6 @@ from stepwell._engine.commands import (
     Wake,
     Warn,
 )
-from stepwell._engine.ledger import Writes
 from stepwell._engine.reduce import reduce
 from stepwell._engine.state import Work
 from stepwell._engine.ticks import (
@@ -45,6 +44,7 @@ from stepwell._engine.ticks import (
     WaitBegun,
     WaitDropped,
 )
+from stepwell._engine.writes import Writes
 from stepwell._runtime.call import StepCall
 from stepwell._runtime.commits import BEGUN, RESUMED, Boundary, Commits
 from stepwell._runtime.early import Early

@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
-from stepwell._engine.ledger import Writes
 from stepwell._engine.ticks import StepFailed, StepReturned
+from stepwell._engine.writes import Writes
 from stepwell._runtime.call import StepCall
 from stepwell._runtime.commits import Commits
 from stepwell._serialization import NOTHING_CAPTURED, Captured

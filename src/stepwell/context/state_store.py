@@ -14,7 +14,8 @@ from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 from pydantic import BaseModel, ValidationError
 
 from stepwell._empty import empty
-from stepwell._engine.ledger import WHOLE, Writes
+from stepwell._engine.ledger import WHOLE
+from stepwell._engine.writes import Writes
 from stepwell._names import kind_of
 from stepwell.context._copies import IMMUTABLE
 from stepwell.context._edits import Edit
@@ -184,7 +185,7 @@ class Cell:
     def shared_by_others(self, writes: Writes) -> set[str]:
         """The keys that other running steps have written and not committed."""
         others = [view for view in self.views.values() if view is not writes]
-        return set[str]().union(*(view.assigned | view.commutative() for view in others))
+        return set[str]().union(*(view.assigned | view.commutative for view in others))
 
     def without_others(self, writes: Writes) -> dict[str, Any]:
         """The state, less what other running steps have added to the keys that this one assigned.
@@ -194,7 +195,7 @@ class Cell:
         values = self.values()
         for view in self.views.values():
             if view is not writes:
-                for key in writes.assigned & view.commutative() & values.keys():
+                for key in writes.assigned & view.commutative & values.keys():
                     values = {**values, key: view.taken_from(key, values[key])}
         return values
 
@@ -224,7 +225,7 @@ class Cell:
             self.put(key, left)
 
     def _reset(self, key: str, durable: Mapping[str, Any], others: list[Writes]) -> None:
-        adding = [view for view in others if key in view.commutative()]
+        adding = [view for view in others if key in view.commutative]
         if key == WHOLE and key in durable:
             self.state, self.is_lent = durable[key], False
         elif key in durable or adding:
@@ -434,8 +435,7 @@ class InMemoryStateStore(Generic[MODEL_T]):
         total = self._number(key) + amount
         self._cell.put(key, total)
         if self._writes is not None:
-            sums = self._writes.increments
-            sums[key] = sums.get(key, 0) + amount
+            self._writes.increment(key, amount)
         return total
 
     async def append(self, key: str, *values: Any) -> None:
@@ -455,7 +455,7 @@ class InMemoryStateStore(Generic[MODEL_T]):
     def _append(self, key: str, values: tuple[Any, ...]) -> None:
         self._collection(key, list).extend(values)
         if self._writes is not None:
-            self._writes.appended.setdefault(key, []).extend(values)
+            self._writes.append(key, values)
 
     async def add(self, key: str, *values: Any) -> None:
         """Add to a set; exact across crashes, also when several running steps do it.
@@ -480,7 +480,7 @@ class InMemoryStateStore(Generic[MODEL_T]):
     def _add(self, key: str, values: tuple[Any, ...]) -> None:
         self._collection(key, set).update(values)
         if self._writes is not None:
-            self._writes.added.setdefault(key, []).extend(values)
+            self._writes.add(key, values)
 
     def _number(self, key: str) -> Any:
         value = self._top(key, 0)
@@ -556,11 +556,11 @@ class InMemoryStateStore(Generic[MODEL_T]):
 
     def _assigned(self, keys: Iterable[str]) -> None:
         if self._writes is not None:
-            self._writes.assigned.update([WHOLE] if self._cell.whole else keys)
+            self._writes.assign([WHOLE] if self._cell.whole else keys)
 
     def _fetched(self, keys: Iterable[str]) -> None:
         if self._writes is not None:
-            self._writes.fetched.update([WHOLE] if self._cell.whole else keys)
+            self._writes.fetch([WHOLE] if self._cell.whole else keys)
 
 
 def _check_key(method: str, key: object) -> None:

@@ -190,7 +190,7 @@ class DurableExecution:
     def _refuse_early(self, why: str) -> bool:
         """Refuse what was done before the run was found; whether it was asked to end."""
         outside = self._runner.outside
-        if keys := sorted(outside.assigned | outside.commutative()):
+        if keys := sorted(outside.assigned | outside.commutative):
             log.warning("what was written to the state (%s) is lost: %s", ", ".join(keys), why)
         outside.forget()
         return self._runner.drop_early(WorkflowRuntimeError(why))

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from stepwell._engine.ledger import WHOLE, Writes
+from stepwell._engine.ledger import WHOLE
+from stepwell._engine.writes import Writes
 from stepwell.context.state_store import Cell
 
 __all__ = ["write_again"]
@@ -19,7 +20,7 @@ def write_again(cell: Cell, writes: Writes, before: Mapping[str, Any]) -> None:
     """
     for key in writes.assigned:
         _assign(cell, key, before)
-    for key in writes.commutative() - writes.assigned:
+    for key in writes.commutative - writes.assigned:
         loaded = cell.values().get(key)
         cell.put(key, before[key] if loaded is None else _added(loaded, writes, key))
 

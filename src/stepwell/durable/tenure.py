@@ -14,10 +14,11 @@ from typing import Any
 
 from stepwell._engine import resting
 from stepwell._engine.commands import Command
-from stepwell._engine.ledger import Ledger, Writes
+from stepwell._engine.ledger import Ledger
 from stepwell._engine.snapshot import encode_error
 from stepwell._engine.state import RunState, Status
 from stepwell._engine.ticks import CancelAsked, EventArrived, RunResumed, RunStarted
+from stepwell._engine.writes import Writes
 from stepwell._runtime.commits import Commits, Durability
 from stepwell._runtime.outcome import Outcome
 from stepwell._runtime.runner import Runner

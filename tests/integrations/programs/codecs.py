@@ -53,7 +53,8 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from stepwell import Context, Workflow, register_codec, step
-from stepwell._engine.ledger import Ledger, Writes
+from stepwell._engine.ledger import Ledger
+from stepwell._engine.writes import Writes
 from stepwell._serialization import DEFAULT_TYPES, captured
 from stepwell.errors import EncodingError
 from stepwell.events import StartEvent
