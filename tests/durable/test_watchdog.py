@@ -12,7 +12,7 @@ import pytest
 from stepwell import Workflow, step
 from stepwell.durable import lease, watchdog
 from stepwell.durable.watchdog import Watchdog
-from stepwell.events import StartEvent, StopEvent
+from stepwell.events import Event, StartEvent, StopEvent
 from support.places import Place, serving, until_true
 from support.runs import Probe, TwoSteps
 
@@ -63,6 +63,33 @@ async def test_a_step_that_blocks_the_loop_is_named_and_keeps_its_run(
     assert re.search(rf"{here}:\d+, in only|threading\.py:\d+, in wait", told[0])
     assert "plain function" in told[0]
     assert 2 <= len(told) <= 4  # after twice as long each time
+
+
+class Wide(Workflow):
+    """Returns so much that to write it down takes long."""
+
+    class Item(Event):
+        """One of many."""
+
+    @step
+    async def split(self, ev: StartEvent) -> list[Item]:
+        return [self.Item() for _ in range(20_000)]
+
+    @step
+    async def done(self, ev: list[Item]) -> StopEvent:
+        return StopEvent()
+
+
+async def test_a_step_is_not_blamed_for_what_it_did_not_do(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "REPORT_AFTER", 0.0)
+    monkeypatch.setattr(lease, "WATCH_EVERY", 0.01)
+    workflow = Place().checkpointer(lease=1).attach(Wide())
+    with caplog.at_level(logging.WARNING, "stepwell"):
+        await workflow.run()
+    told = [record.getMessage() for record in caplog.records if "split" in record.getMessage()]
+    assert any("takes long to write down" in line for line in told)
 
 
 async def test_beyond_the_limit_the_run_goes_elsewhere_and_what_was_computed_is_refused() -> None:

@@ -5,13 +5,20 @@ import logging
 import sys
 import threading
 import time
-import traceback
+from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 __all__ = ["Watchdog"]
 
 REPORT_AFTER = 1.0
 """After how many seconds a blocked event loop is reported; then after twice as many, and so on."""
+
+ENGINE = frozenset({"asyncio", "hiredis", "json", "pydantic", "redis", "stepwell"})
+"""The packages that are at work when what a step left is written down."""
+
+A_STEP = "Make the step a plain function (def), which runs in a thread, or await what takes long"
+THE_ENGINE = "What it returned or keeps takes long to write down: make it less, or in smaller parts"
 
 log = logging.getLogger("stepwell")
 
@@ -54,18 +61,32 @@ class Watchdog:
         self._report_after = REPORT_AFTER
 
     def _report(self, blocked: float) -> str:
-        task = self._at_work
+        task, frames = self._at_work, list(self._frames())
+        advice = THE_ENGINE if ENGINE.issuperset(map(_package, frames)) else A_STEP
         return (
             f"{task.get_name() if task else 'a callback'} has blocked the event loop for "
-            f"{blocked:.1f} s{self._place()}: no other step of this process goes on meanwhile. "
-            f"Make the step a plain function (def), which runs in a thread, or await what takes "
-            f"long; after {self._stall_limit:.0f} s the runs of this process go elsewhere"
+            f"{blocked:.1f} s{_place(frames)}: no other step of this process goes on meanwhile. "
+            f"{advice}; after {self._stall_limit:.0f} s the runs of this process go elsewhere"
         )
 
-    def _place(self) -> str:
-        """Where the loop's thread stands."""
+    def _frames(self) -> Iterator[FrameType]:
+        """What the loop calls at present, the innermost first."""
         frame = sys._current_frames().get(self._thread)  # pyright: ignore[reportPrivateUsage]  documented
-        if frame is None:
-            return ""
-        last = traceback.extract_stack(frame, limit=1)[-1]
-        return f" ({last.filename}:{last.lineno}, in {last.name})"
+        while frame is not None and _module(frame) != "asyncio.events":
+            yield frame
+            frame = frame.f_back
+
+
+def _place(frames: list[FrameType]) -> str:
+    if not frames:
+        return ""
+    code = frames[0].f_code
+    return f" ({code.co_filename}:{frames[0].f_lineno}, in {code.co_name})"
+
+
+def _package(frame: FrameType) -> str:
+    return _module(frame).partition(".")[0]
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))

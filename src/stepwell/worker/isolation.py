@@ -11,11 +11,11 @@ from stepwell.storage.records import Claim
 
 __all__ = ["Isolation"]
 
-FEWER = 10
-"""With each further claim, a run is among so many times fewer suspects."""
+MOST = 1, 10, 100
+"""Among how many suspects a run is in its last claim, in the one before, and in that before it.
 
-DOUBTLESS = 9
-"""So many claims before its last one, a run is among as many as there are."""
+Earlier it is among as many as there are: many that died once are no sign that one of them kills.
+"""
 
 PATIENCE = 10.0
 """For how long, in seconds, others give way to a run that there was no room for."""
@@ -41,6 +41,7 @@ class Isolation:
     def __init__(self, claims_max: int) -> None:
         self._claims_max = claims_max
         self._suspects: dict[str, Claim] = {}
+        self._particular: dict[str, float] = {}  # those that are not among as many as there are
         self._turn: tuple[float, float] = NOBODY  # of up to how many, and since when it waits
 
     @property
@@ -60,23 +61,27 @@ class Isolation:
         most, number = self._most(claim), len(self._suspects) + 1
         if number > most:
             self._wait(most, now)
-        if number > min([most, *map(self._most, self.suspects)]) or self._gives_way(most, now):
+        if number > min([most, *self._particular.values()]) or self._gives_way(most, now):
             return False
         self._suspects[claim.token] = claim
+        if most < math.inf:
+            self._particular[claim.token] = most
         self._turn = NOBODY if most <= self._turn[0] else self._turn
         return True
 
     def let_go(self, token: str) -> None:
         """The run that was claimed with this token is no suspect here any more."""
         self._suspects.pop(token, None)
+        self._particular.pop(token, None)
 
-    def _most(self, claim: Claim) -> int:
+    def _most(self, claim: Claim) -> float:
         """How many suspects there may be where this one is, with it."""
-        return FEWER ** min(self._claims_max - claim.claims, DOUBTLESS)
+        left = self._claims_max - claim.claims
+        return MOST[left] if left < len(MOST) else math.inf
 
-    def _wait(self, most: int, now: float) -> None:
+    def _wait(self, most: float, now: float) -> None:
         if now >= self._turn[1] + 2 * PATIENCE:
             self._turn = most, now
 
-    def _gives_way(self, most: int, now: float) -> bool:
+    def _gives_way(self, most: float, now: float) -> bool:
         return most > self._turn[0] and now < self._turn[1] + PATIENCE
