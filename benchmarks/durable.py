@@ -10,13 +10,14 @@ worker. The time of the CPU is that of this process alone, without the server.
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +29,7 @@ import redis.asyncio
 import memory
 from durable_programs import Chain, Fan, Ping, Reacting, Waiting
 from machine import describe
+from stepwell.cli.worker.command import collect_seldom
 from stepwell.client import Client, Run
 from stepwell.redis import RedisCheckpointer
 from stepwell.worker import Worker
@@ -106,17 +108,38 @@ async def chain(server: Server, rounds: int) -> None:
 
 
 async def many(server: Server, rounds: int) -> None:
-    """Many runs at once."""
-    walls, cpus, total = list[float](), list[float](), RUNS * STEPS
+    """Many runs at once: as is, and with the garbage collector set as `stepwell worker` does."""
     async with server.checkpointer() as checkpointer:
         workflow = Chain(checkpointer=checkpointer, timeout=None)
-        for _ in range(rounds + 1):
-            watch = Stopwatch()
-            await asyncio.gather(*[workflow.run(steps=STEPS) for _ in range(RUNS)])
-            walls.append(total / watch.wall)
-            cpus.append(total / watch.cpu)
-    show(f"{RUNS} runs of {STEPS}, steps a second", median(walls[1:]))
-    show("the same, a second of the CPU", median(cpus[1:]), "~ 10,000")
+        wall, cpu = await at_once(workflow, rounds)
+        with collecting_seldom():
+            seldom, _ = await at_once(workflow, rounds)
+    show(f"{RUNS} runs of {STEPS}, steps a second", wall, "~ 10,000")
+    show("the same, a second of the CPU", cpu)
+    show("the same, collecting garbage as seldom as `stepwell worker`", seldom)
+
+
+async def at_once(workflow: Chain, rounds: int) -> tuple[float, float]:
+    """How many steps of many runs a second has, and a second of the CPU."""
+    walls, cpus, total = list[float](), list[float](), RUNS * STEPS
+    for _ in range(rounds + 1):
+        watch = Stopwatch()
+        await asyncio.gather(*[workflow.run(steps=STEPS) for _ in range(RUNS)])
+        walls.append(total / watch.wall)
+        cpus.append(total / watch.cpu)
+    return median(walls[1:]), median(cpus[1:])
+
+
+@contextmanager
+def collecting_seldom() -> Generator[None]:
+    """For a while."""
+    before = gc.get_threshold()
+    collect_seldom()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 async def peer(server: Server, rounds: int) -> None:

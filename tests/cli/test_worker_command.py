@@ -1,6 +1,7 @@
 """`stepwell worker`: how it finds workflows, who may ask how it is, and that it serves."""
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -27,6 +28,7 @@ from support.servers import RedisServer
 
 FLOWS = """
 import asyncio
+import gc
 from stepwell import Workflow, step
 from stepwell.events import StartEvent, StopEvent
 
@@ -34,6 +36,11 @@ class Greet(Workflow):
     @step
     async def greet(self, ev: StartEvent) -> StopEvent:
         return StopEvent(result=f"Hello, {ev.name}!")
+
+class Collected(Workflow):
+    @step
+    async def only(self, ev: StartEvent) -> StopEvent:
+        return StopEvent(result=[gc.get_threshold()[0], gc.get_freeze_count()])
 
 class Sized(Workflow):
     def __init__(self, size):
@@ -92,7 +99,7 @@ def test_a_target_without_module_and_name_is_refused(target: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Great", "has no 'Great'. Its workflows are: Greet, Sized, sized"),
+        ("Great", "has no 'Great'. Its workflows are: Greet, Collected, Sized, sized"),
         ("number", "is int: name a workflow"),
         ("asyncio", "is module"),
         ("Sized", "can't be called without arguments .*'size'"),
@@ -281,6 +288,18 @@ async def test_a_worker_serves_what_clients_start_until_it_is_told_to_stop(
         child.signal(signal.SIGTERM)
         assert await child.exit() == 0
         assert child.lines == [line]
+
+
+async def test_its_process_collects_garbage_seldom(
+    module: str, redis_server: RedisServer, namespace: str
+) -> None:
+    async with (
+        Client(redis_server.unix_url, namespace=namespace) as client,
+        worker(redis_server, namespace, f"{module}:Collected"),
+    ):
+        every, frozen = await (await client.start(f"{module}.Collected")).result()
+    assert every > gc.get_threshold()[0]
+    assert frozen > 10_000
 
 
 async def test_its_health_can_be_asked_for(
