@@ -29,7 +29,6 @@ import redis.asyncio
 import memory
 from durable_programs import Chain, Fan, Ping, Reacting, Waiting
 from machine import describe
-from stepwell.cli.worker.command import collect_seldom
 from stepwell.client import Client, Run
 from stepwell.redis import RedisCheckpointer
 from stepwell.worker import Worker
@@ -133,6 +132,8 @@ async def at_once(workflow: Chain, rounds: int) -> tuple[float, float]:
 @contextmanager
 def collecting_seldom() -> Generator[None]:
     """For a while."""
+    from stepwell.cli.worker.command import collect_seldom  # noqa: PLC0415  it is heavy: workers are weighed
+
     before = gc.get_threshold()
     collect_seldom()
     try:

@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
+from stepwell import Workflow, step
+from stepwell._engine import waiting
 from stepwell.client import Client, Run, following
 from stepwell.client.following import Following
 from stepwell.durable.checkpointer import Checkpointer
 from stepwell.durable.messages import cancel_message
-from stepwell.errors import RunOver, StoreUnavailable, WorkflowCancelledByUser
+from stepwell.errors import InboxFull, RunOver, StoreUnavailable, WorkflowCancelledByUser
+from stepwell.events import StartEvent, StopEvent
+from stepwell.storage.limits import INBOX_MAX, URGENT_MAX
+from stepwell.storage.memory import MemoryStore
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Commit, RunInfo
 from stepwell.worker import Worker, sweeping
@@ -20,6 +25,12 @@ from support.clients import Answer, Asking, claimed
 from support.places import Asks, Place, serving
 
 RUN = "the-run"
+
+
+class Needing(StartEvent):
+    """Has what not every input has."""
+
+    must: int
 
 
 class Death(BaseException):
@@ -305,3 +316,83 @@ async def test_what_ended_meanwhile_stays_ended(monkeypatch: pytest.MonkeyPatch)
         await run.cancel()
     assert place.run(run.run_id).fields["status"] == "failed"
     assert place.happened(run.run_id).count("(claimed)") == 1
+
+
+async def test_what_there_is_no_room_for_yet_is_not_lost_beside_a_wish_that_was_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "KEPT_MAX", 1)
+    place = Place()
+    async with place.client() as client:
+        run = await client.start(Asks, run_id=RUN, delay=3600)
+        for value in (2, 1):
+            await run.send_event(Answer(value=value))
+        await run.cancel()
+        assert (await run.info()).status == "cancelled"
+    assert len(place.run(RUN).inbox) == 3
+    assert await Asks(timeout=None, checkpointer=place.checkpointer()).run(run_id=RUN) == [1, 2]
+    assert not place.run(RUN).inbox
+
+
+async def test_a_run_is_ended_that_is_set_aside_while_it_is_asked_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Needs(Workflow):
+        @step
+        async def only(self, ev: Needing) -> StopEvent:
+            return StopEvent()
+
+    place, setting_aside, go = Place(), asyncio.Event(), asyncio.Event()
+    block = MemoryStore.block
+
+    async def slow(self: MemoryStore, *arguments: Any) -> None:
+        setting_aside.set()
+        await go.wait()
+        await block(self, *arguments)
+
+    monkeypatch.setattr(MemoryStore, "block", slow)
+    async with place.client() as client, serving(place.checkpointer(), Needs(workflow_name="any")):
+        run = await client.start("any", {"other": 1}, run_id=RUN)
+        await setting_aside.wait()
+        await run.cancel()
+        go.set()
+        with pytest.raises(WorkflowCancelledByUser):
+            await run.result()
+
+
+async def test_a_run_that_can_not_be_beside_others_is_ended_if_it_was_asked_to() -> None:
+    class Stays(Workflow):
+        @step
+        async def only(self, ev: StartEvent) -> StopEvent:
+            return await asyncio.Future()
+
+    place = Place()
+    async with (
+        place.client() as client,
+        place.store() as store,
+        serving(place.checkpointer(), Stays(), claims_max=2),
+    ):
+        other = await client.start(Stays, run_id="other", delay=3600)
+        place.run(other.run_id).claims = 1
+        place.run(other.run_id).due_at = 0
+        await until(other, lambda info: info.owner)
+        run = await client.start(Stays, run_id=RUN, delay=3600)
+        place.run(RUN).claims = 1
+        await store.deliver(cancel_message(RUN))  # by one that died then
+        with pytest.raises(WorkflowCancelledByUser):
+            await run.result()
+
+
+async def test_a_run_is_ended_that_nobody_executes_however_often_that_was_asked_for() -> None:
+    place = Place()
+    async with place.client() as client, place.store() as store:
+        run = await client.start(Asks, run_id=RUN)
+        async with place.store() as dead:
+            await dead.appear("dead", dead.partition_of(RUN))
+            assert await dead.claim(RUN, "dead", "", place.run(RUN).lane)
+            for _ in range(INBOX_MAX + URGENT_MAX):
+                await store.deliver(cancel_message(RUN))
+            with pytest.raises(InboxFull):
+                await run.cancel()
+        await run.cancel()
+        assert (await run.info()).status == "cancelled"

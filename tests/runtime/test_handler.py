@@ -15,6 +15,7 @@ from stepwell.events import (
     WorkflowCancelledEvent,
     WorkflowFailedEvent,
 )
+from stepwell.handler import WorkflowHandler
 
 
 class Token(Event):
@@ -363,3 +364,27 @@ async def test_an_event_sent_after_the_end_is_refused(free: Talks) -> None:
     await handler
     with pytest.raises(WorkflowRuntimeError, match="is over"):
         await handler.send_event(Token(n=1))
+
+
+@pytest.mark.filterwarnings("ignore:WorkflowHandler.cancel:DeprecationWarning")
+def test_a_run_can_be_cancelled_while_its_loop_does_not_run() -> None:
+    """As in a notebook, or from the callback of a window."""
+
+    class Waits(Workflow):
+        @step
+        async def only(self, ev: StartEvent) -> StopEvent:
+            return await asyncio.Future()
+
+    async def begun() -> WorkflowHandler[Any]:
+        handler = Waits().run()
+        await asyncio.sleep(0)
+        return handler
+
+    async def ended(handler: WorkflowHandler[Any]) -> None:
+        with pytest.raises(WorkflowCancelledByUser):
+            await handler
+
+    with asyncio.Runner() as loop:
+        handler = loop.run(begun())
+        handler.cancel()
+        loop.run(ended(handler))

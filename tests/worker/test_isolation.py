@@ -89,61 +89,34 @@ def test_to_let_go_of_one_that_is_not_here_changes_nothing(isolation: Isolation)
     assert not admitted(isolation, CLAIMS_MAX, 1)
 
 
-# --- turns ---
+# --- patience ---
 
 
-def let_all_go(isolation: Isolation) -> None:
-    for one in isolation.suspects:
-        isolation.let_go(one.token)
+@pytest.mark.parametrize("times", [2, 3, 4, 5])
+def test_no_run_waits_for_ever_as_others_may_wait_for_it(isolation: Isolation, times: int) -> None:
+    admitted(isolation, CLAIMS_MAX, 1)
+    waiting = claimed(times)
+    assert not isolation.admit(waiting, NOW)
+    assert not isolation.admit(waiting, NOW + PATIENCE - 1)
+    assert isolation.waits(waiting.run_id, NOW + PATIENCE - 1) == PATIENCE - 1
+    assert not admitted(isolation, times, 1, NOW + PATIENCE)
+    assert isolation.admit(waiting, NOW + PATIENCE)
+    assert isolation.waits(waiting.run_id, NOW + PATIENCE) == 0
 
 
-def test_others_give_way_to_a_run_in_its_last_claim_until_it_had_its_turn(
-    isolation: Isolation,
-) -> None:
-    admitted(isolation, 2, 2)
-    last = claimed(CLAIMS_MAX)
-    assert not isolation.admit(last, NOW)
-    assert not admitted(isolation, 4, 1, NOW + 1)
-    let_all_go(isolation)
-    assert not admitted(isolation, 2, 1, NOW + 2)
-    assert isolation.admit(last, NOW + 3)
-    isolation.let_go(last.token)
-    assert admitted(isolation, 2, 1, NOW + 3)
+def test_who_was_let_in_and_comes_again_waits_anew(isolation: Isolation) -> None:
+    admitted(isolation, CLAIMS_MAX, 1)
+    waiting = claimed(CLAIMS_MAX)
+    assert not isolation.admit(waiting, NOW)
+    assert isolation.admit(waiting, NOW + PATIENCE)
+    isolation.let_go(waiting.token)
+    assert not isolation.admit(waiting, NOW + PATIENCE)
 
 
-def test_they_give_way_to_a_run_that_may_be_among_ten_as_well(isolation: Isolation) -> None:
-    among_ten = claimed(4)
-    here = admitted(isolation, 2, 10)
-    assert not isolation.admit(among_ten, NOW)
-    isolation.let_go(here[0].token)
-    assert not admitted(isolation, 3, 1)
-    assert isolation.admit(among_ten, NOW)
-
-
-def test_nobody_gives_way_to_a_run_that_others_keep_out(isolation: Isolation) -> None:
-    (last,) = admitted(isolation, CLAIMS_MAX, 1)
-    assert not admitted(isolation, 4, 1, NOW)
-    isolation.let_go(last.token)
-    assert admitted(isolation, 2, 1, NOW)
-
-
-def test_they_give_way_half_of_the_time_at_most(isolation: Isolation) -> None:
-    admitted(isolation, 2, 1)
-    tried = [NOW + tenths / 10 for tenths in range(int(PATIENCE * 40))]
-    let_in = list[float]()
-    for now in tried:
-        assert not admitted(isolation, CLAIMS_MAX, 1, now)
-        let_in += [now] * len(admitted(isolation, 2, 1, now))
-    assert len(let_in) == pytest.approx(len(tried) / 2, abs=2)
-    assert NOW + PATIENCE <= let_in[0] < NOW + PATIENCE + 0.2
-
-
-def test_of_runs_in_their_last_claim_one_comes_after_the_other(isolation: Isolation) -> None:
-    admitted(isolation, 2, 1)
-    waiting = [claimed(CLAIMS_MAX) for _ in range(4)]
-    assert not any(isolation.admit(one, NOW) for one in waiting)
-    let_all_go(isolation)
-    for number, one in enumerate(waiting, start=1):
-        assert isolation.admit(one, NOW + number)
-        assert not any(isolation.admit(other, NOW + number) for other in waiting[number:])
-        isolation.let_go(one.token)
+def test_runs_that_went_elsewhere_are_forgotten(isolation: Isolation) -> None:
+    admitted(isolation, CLAIMS_MAX, 1)
+    gone = claimed(CLAIMS_MAX)
+    assert not isolation.admit(gone, NOW)
+    later = NOW + 2 * PATIENCE
+    assert not admitted(isolation, CLAIMS_MAX, 1, later)
+    assert isolation.waits(gone.run_id, later) == 0

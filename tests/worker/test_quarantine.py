@@ -13,7 +13,7 @@ from stepwell import Context, Workflow, step
 from stepwell.client import Client, Run
 from stepwell.errors import RunOver, RunQuarantined
 from stepwell.events import Event, StartEvent, StopEvent
-from stepwell.worker import claiming
+from stepwell.worker import hosting
 from support.clients import Answer
 from support.places import Fragile, Place, serving, until_true
 from support.processes import Child
@@ -218,7 +218,7 @@ async def serve_until_killed(place: Place, claims_max: int) -> int:
 async def test_a_run_that_was_beside_the_one_that_kills_is_not_quarantined_with_it(
     place: Place, client: Client, monkeypatch: pytest.MonkeyPatch, claims_max: int
 ) -> None:
-    monkeypatch.setattr(claiming, "PUT_OFF_FOR", (0.1, 0.2))
+    monkeypatch.setattr(hosting, "PUT_OFF_FOR", 0.1)
     innocent = await client.start("innocent", run_id="innocent")
     poison = await client.start("poison", run_id="poison")
     together = [await serve_until_killed(place, claims_max) for _ in range(claims_max - 1)]
@@ -227,7 +227,7 @@ async def test_a_run_that_was_beside_the_one_that_kills_is_not_quarantined_with_
     while not ended(place, "poison"):
         await serve_until_killed(place, claims_max)
     assert await innocent.result() == "done"
-    with pytest.raises(RunQuarantined, match=rf"claimed {claims_max} times.*no worker had another"):
+    with pytest.raises(RunQuarantined, match=rf"claimed {claims_max} times.*no worker let another"):
         await poison.result()
 
 
@@ -255,14 +255,12 @@ async def test_runs_in_their_last_claim_come_one_by_one_and_to_be_put_off_does_n
             self.inside -= 1
             return StopEvent()
 
-    monkeypatch.setattr(claiming, "PUT_OFF_FOR", (0.01, 0.02))
+    monkeypatch.setattr(hosting, "PUT_OFF_MAX", 0.01)
     holds = Holds(num_concurrent_runs=at_once)
     runs = await last_claims(place, client, holds, 3)
 
     def put_off() -> list[Run]:
-        return [
-            run for run in runs if place.happened(run.run_id).count("(claimed)") > 2 * CLAIMS_MAX
-        ]
+        return [run for run in runs if place.happened(run.run_id).count("(claimed)") >= 3]
 
     async with serving(place.checkpointer(), holds, claims_max=CLAIMS_MAX):
         await until_true(lambda: len(put_off()) == 2)
@@ -281,7 +279,7 @@ async def test_a_run_that_is_put_off_is_left_alone_for_a_while_also_if_it_has_ma
         async def only(self, ev: StartEvent) -> StopEvent:
             return await asyncio.Future()
 
-    monkeypatch.setattr(claiming, "PUT_OFF_FOR", (0.2, 0.2))
+    monkeypatch.setattr(hosting, "PUT_OFF_FOR", 0.2)
     runs = await last_claims(place, client, Stays(), 2)
     for run in runs * messages:
         await run.send_event(Answer(value=1))
@@ -312,7 +310,7 @@ async def test_a_run_that_got_further_stands_in_nobodys_way(
             self.further += 1
             return await asyncio.Future()
 
-    monkeypatch.setattr(claiming, "PUT_OFF_FOR", (0.01, 0.02))
+    monkeypatch.setattr(hosting, "PUT_OFF_MAX", 0.01)
     workflow = GetsFurther()
     await last_claims(place, client, workflow, 4)
     async with serving(place.checkpointer(), workflow, claims_max=CLAIMS_MAX):

@@ -129,6 +129,7 @@ class Commits:
         on_failure: told when no commit of this run can succeed any more.
 
     Attributes:
+        run_id: the name of the run.
         on_settled: told each time that no commit is due or under way any more.
     """
 
@@ -143,7 +144,7 @@ class Commits:
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._store = store
-        self._run_id, self._token, self._seq = claim.run_id, claim.token, claim.seq
+        self.run_id, self._token, self._seq = claim.run_id, claim.token, claim.seq
         self._nonce = secrets.token_urlsafe(6)
         self._internals = internals
         self._ledger = ledger
@@ -401,7 +402,7 @@ class Commits:
         cid = f"{self._nonce}{self._seq}"
         log = batch.log[-LOG_LINES_MAX:]
         what = batch.patch, log, batch.ended, batch.taken, progress
-        return Commit(self._run_id, self._token, self._seq, cid, *what)
+        return Commit(self.run_id, self._token, self._seq, cid, *what)
 
     def _sent(self, committing: asyncio.Future[None]) -> None:
         """Release what was held, and go on with what came meanwhile."""
@@ -417,7 +418,7 @@ class Commits:
 
     def _interrupted(self) -> DurabilityError:
         return DurabilityError(
-            f"run {self._run_id!r} was interrupted: a commit of it was cancelled from outside of "
+            f"run {self.run_id!r} was interrupted: a commit of it was cancelled from outside of "
             f"the run. Start the run again to go on."
         )
 

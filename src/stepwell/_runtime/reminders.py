@@ -17,6 +17,7 @@ class Reminders:
     """Feeds ticks when they are due, and never before that by the clock of the run.
 
     Args:
+        loop: of the run, which need not run at present.
         clock: tells that time, in seconds of Unix time.
         feed: takes a tick.
     """
@@ -24,9 +25,12 @@ class Reminders:
     __slots__ = ("_clock", "_feed", "_loop", "_set")
 
     def __init__(
-        self, clock: Callable[[], float], feed: Callable[[RetryDue | WaitExpired], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        feed: Callable[[RetryDue | WaitExpired], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._clock = clock
         self._feed = feed
         self._set: dict[int, asyncio.TimerHandle] = {}

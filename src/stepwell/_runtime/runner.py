@@ -65,8 +65,11 @@ from stepwell.resource import RunResources
 
 __all__ = ["Message", "Runner"]
 
-Message = tuple[int, EventArrived | CancelAsked]
-"""What came through the inbox of a run, as the n-th that was sent to it."""
+Message = tuple[int, EventArrived | CancelAsked | None]
+"""What came through the inbox of a run, as the n-th that was sent to it.
+
+None is a wish to end it that has ended it before: it is only consumed.
+"""
 
 HALT_GRACE = 5.0
 """How long, in seconds, the end of a run waits for cancelled steps to clean up."""
@@ -129,7 +132,7 @@ class Runner:
         self._first = RESUMED
         self._rest_watch: _RestWatch | None = None
         self._drained: asyncio.Task[None] | None = None
-        self._staging = Staging(run_id, internals)
+        self._staging = Staging(internals)
         self.internals = internals
         self.run_id = run_id
         self.resources = resources
@@ -210,7 +213,7 @@ class Runner:
         """
         refused = list[Message]()
         for number, tick in messages:
-            is_behind = bool(refused) and isinstance(tick, EventArrived)
+            is_behind = bool(refused) and not isinstance(tick, CancelAsked)
             if is_behind or not self.receive(number, tick):
                 refused.append((number, tick))
         return refused
@@ -224,8 +227,11 @@ class Runner:
 
     def drop_early(self, why: BaseException) -> bool:
         """Refuse what was asked of the run before it was found; whether it was asked to end."""
-        early, self._early = self._early, None
-        return early is not None and early.refuse(why)
+        early = self._early
+        if early is None:
+            return False
+        self._early = Early()  # what comes until the handler has the outcome is refused, too
+        return early.refuse(why)
 
     @property
     def is_early(self) -> bool:
@@ -264,7 +270,7 @@ class Runner:
             self._commits.stage(NOTHING, [tick.event] if isinstance(tick, EventArrived) else [])
         self._apply(tick, Boundary("", 0, 0.0, type(tick).__name__))
 
-    def receive(self, number: int, tick: EventArrived | CancelAsked) -> bool:
+    def receive(self, number: int, tick: EventArrived | CancelAsked | None) -> bool:
         """Take what came through the inbox; the commit with its effect consumes it.
 
         Returns:
@@ -276,15 +282,17 @@ class Runner:
         if commits is None or self._drained is not None or self.is_over or not self._has_room(tick):
             return False
         self._staging.stage_outside(commits)
-        commands = self._message(commits, tick)
+        commands = self._message(commits, tick) if tick is not None else []
+        what = type(tick).__name__ if tick is not None else "PassedOver"
         self._note_time()
-        commits.add(commands, Boundary("", 0, 0.0, type(tick).__name__), taken=number)
+        commits.add(commands, Boundary("", 0, 0.0, what), taken=number)
         self._watch()
         return True
 
-    def _has_room(self, tick: EventArrived | CancelAsked) -> bool:
-        plan, run = self.internals.plan, self.internals.run
-        return isinstance(tick, CancelAsked) or routing.has_room(plan, run, tick.event, tick.step)
+    def _has_room(self, tick: EventArrived | CancelAsked | None) -> bool:
+        if not isinstance(tick, EventArrived):
+            return True
+        return routing.has_room(self.internals.plan, self.internals.run, tick.event, tick.step)
 
     def _message(self, commits: Commits, tick: EventArrived | CancelAsked) -> list[Command]:
         """What follows from a message. Its sender is gone: what is wrong with it is only logged.
@@ -520,7 +528,7 @@ class Runner:
     @cached_property
     def _reminders(self) -> Reminders:
         """Most runs need none."""
-        return Reminders(self.clock, self.feed)
+        return Reminders(self._loop, self.clock, self.feed)
 
     def _halt(self) -> None:
         self._reminders.clear()

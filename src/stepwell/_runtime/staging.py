@@ -20,7 +20,6 @@ class Staging:
     """Of one run.
 
     Args:
-        run_id: the name of the run.
         internals: the context of the run.
 
     Attributes:
@@ -28,10 +27,9 @@ class Staging:
             that a step left behind.
     """
 
-    __slots__ = ("_internals", "_run_id", "outside")
+    __slots__ = ("_internals", "outside")
 
-    def __init__(self, run_id: str, internals: Internals) -> None:
-        self._run_id = run_id
+    def __init__(self, internals: Internals) -> None:
         self._internals = internals
         self.outside = Writes()
 
@@ -88,7 +86,7 @@ class Staging:
             commits.stage(self.outside, captures=captures)
         except EncodingError as error:
             log.warning(
-                "run %s: what was written from outside is not durable: %s", self._run_id, error
+                "run %s: what was written from outside is not durable: %s", commits.run_id, error
             )
             commits.stage_rest(self.outside, captures)
         self.outside.forget()

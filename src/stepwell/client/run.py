@@ -154,12 +154,14 @@ class Run:
     async def cancel(self) -> None:
         """Ask that the run ends, wherever it is executed; `result()` tells when it has.
 
-        If nobody executes it, it has ended when this returns, also if it was not begun.
+        If nobody executes it, it has ended when this returns, also if it was not begun: unless a
+        worker takes it in that moment, which ends it then.
 
         Raises:
             RunOver: it has ended.
             RunNotFound: there is no such run, or not any more.
             InboxFull: too many messages wait for it, and others asked for this a hundred times.
+            RunCorrupt: what is stored of it can't be read.
             StoreError: the store can't be reached, or refuses. If the answer was lost, the run may
                 be asked to end all the same.
         """

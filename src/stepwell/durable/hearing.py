@@ -8,9 +8,6 @@ from stepwell.storage.records import Topic
 
 __all__ = ["Ear", "heard"]
 
-LISTEN_AGAIN = 1.0
-"""How long, in seconds, it is left alone that the store did not let us listen."""
-
 
 class Ear:
     """Listens for one topic, as soon as the store lets it; nobody has to wait for that.
@@ -31,20 +28,17 @@ class Ear:
         self._opening: asyncio.Task[None] | None = None
 
     async def open(self, seconds: float) -> None:
-        """Listen from now on; after so many seconds return, and go on trying."""
+        """Listen from now on; return when that is so, was refused, or takes so many seconds.
+
+        It is asked for again at each call.
+        """
         if self._opening is None or self._opening.done():
             self._opening = asyncio.get_running_loop().create_task(self._open())
         await asyncio.wait([self._opening], timeout=seconds)
 
     async def _open(self) -> None:
-        try:
-            while True:
-                with self._request.noted():
-                    await self._store.watch(self._topic, self._news)
-                    return
-                await asyncio.sleep(LISTEN_AGAIN)
-        finally:
-            self._request.end()
+        with self._request.noted():
+            await self._store.watch(self._topic, self._news)
 
     async def hear(self, seconds: float) -> None:
         """Return as soon as there are news, which are old then; after so many seconds without."""
@@ -58,6 +52,7 @@ class Ear:
         """Listen no more."""
         if self._opening is not None:
             self._opening.cancel()
+        self._request.end()
         self._store.unwatch(self._topic, self._news)
 
 

@@ -120,9 +120,12 @@ class Session:
         """Give back what may have been claimed unheard, as often as it is found so."""
         request = self.outage.request(f"asking whether run {run_id} was claimed unheard")
         looks = 0
-        while looks < len(RENOUNCE_AFTER):
-            await asyncio.sleep(RENOUNCE_AFTER[looks])
-            looks = looks + 1 if await self._gave_back_unheard(run_id, request) else 0
+        try:
+            while looks < len(RENOUNCE_AFTER):
+                await asyncio.sleep(RENOUNCE_AFTER[looks])
+                looks = looks + 1 if await self._gave_back_unheard(run_id, request) else 0
+        finally:
+            request.end()
 
     async def _gave_back_unheard(self, run_id: str, request: Request) -> bool:
         with request.noted(), self._unless_lost(run_id):
@@ -174,10 +177,12 @@ class Session:
         task.add_done_callback(self._tasks.discard)
 
     async def _release_some_time(self, release: Release, request: Request) -> None:
-        while True:
-            await asyncio.sleep(RELEASE_AGAIN)
-            if await self._released(release, request):
-                return
+        try:
+            while not request.is_served:
+                await asyncio.sleep(RELEASE_AGAIN)
+                await self._released(release, request)
+        finally:
+            request.end()
 
     async def _released(self, release: Release, request: Request) -> bool:
         with request.noted(), self._unless_lost(release.run_id):

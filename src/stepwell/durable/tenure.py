@@ -21,7 +21,7 @@ from stepwell._engine.ticks import CancelAsked, EventArrived, RunResumed, RunSta
 from stepwell._engine.writes import Writes
 from stepwell._runtime.commits import Commits, Durability
 from stepwell._runtime.outcome import Outcome
-from stepwell._runtime.runner import Runner
+from stepwell._runtime.runner import Message, Runner
 from stepwell._serialization import captured
 from stepwell.context.context import Internals, describe, new_ledger
 from stepwell.durable import loader
@@ -37,13 +37,13 @@ from stepwell.errors import (
     StepwellError,
 )
 from stepwell.events import StartEvent
-from stepwell.storage.records import Claim, NewRun, Received, Release
+from stepwell.storage.records import Claim, NewRun, Release
 
 __all__ = ["Parked", "Tenure", "Terms", "interrupted"]
 
 log = logging.getLogger("stepwell")
 
-Messages = Sequence[tuple[int, EventArrived | CancelAsked]]
+Messages = Sequence[Message]
 """What came through the inbox of a run, with its numbers."""
 
 NONE: Messages = ()
@@ -108,6 +108,7 @@ class Tenure:
         self._on_rest = on_rest
         self._claim: Claim | None = None
         self._read_up_to = 0
+        self._heard = 0
         self._resting: asyncio.TimerHandle | None = None
         self._release: Release | None = None
         runner.clock = session.lease.clock
@@ -145,7 +146,8 @@ class Tenure:
         """
         self._claim, self._runner.run_id = claim, claim.run_id
         try:
-            messages = [(one.number, self._tick(one.number, one.text)) for one in _unheard(claim)]
+            self._heard = _last_heard(claim)
+            messages = [(one.number, self._tick(one.number, one.text)) for one in claim.inbox]
             commands, commits = await self._prepared(claim)
         except Exception as reason:
             error = _blocks(claim.run_id, reason)
@@ -327,14 +329,16 @@ class Tenure:
     def _take(self, number: int, text: str, *, stands_back: bool) -> bool:
         try:
             tick = self._tick(number, text)
-            if stands_back and isinstance(tick, EventArrived):
+            if stands_back and not isinstance(tick, CancelAsked):
                 return False
             return self._runner.receive(number, tick)
         except Exception as reason:  # noqa: BLE001  an event may have code of the user's in it
             self._runner.abandon(_blocks(self._runner.run_id, reason))
             return True
 
-    def _tick(self, number: int, text: str) -> EventArrived | CancelAsked:
+    def _tick(self, number: int, text: str) -> EventArrived | CancelAsked | None:
+        if text == CANCEL and number <= self._heard:
+            return None
         try:
             return read_message(self._internals.plan.codec, number, text)
         except DecodingError as error:
@@ -385,21 +389,15 @@ class Tenure:
         self.park()
 
 
-def _unheard(claim: Claim) -> Sequence[Received]:
-    """What a run that was claimed has still to hear of the messages in its inbox.
+def _last_heard(claim: Claim) -> int:
+    """Up to which number a run that was claimed has heard the wishes in its inbox.
 
-    One that is run again has ended by the wish that stands there behind events: who ended it could
-    not take those out. The wish is not heard again, and leaves the inbox with the event before it.
+    One that is run again has ended after all of them: by such a wish, maybe, that stands behind
+    events, which whoever ended it could not take out.
     """
-    if not Status(claim.fields["status"]).ended:
-        return claim.inbox
-    unheard: list[Received] = []
-    for one in claim.inbox:
-        if unheard and one.text == CANCEL:
-            unheard[-1] = unheard[-1]._replace(number=one.number)
-        else:
-            unheard.append(one)
-    return unheard
+    if not claim.inbox or not Status(claim.fields["status"]).ended:
+        return 0
+    return claim.inbox[-1].number
 
 
 def _blocks(run_id: str, reason: Exception) -> DurabilityError:

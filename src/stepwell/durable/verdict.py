@@ -1,17 +1,18 @@
 """Ends of runs that need none of their code: of those that nobody executes, or nobody can read."""
 
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import takewhile
 
 from stepwell._engine.snapshot import encode_error
 from stepwell.durable.messages import CANCEL, cancel_message
 from stepwell.durable.recovery import is_gone
-from stepwell.errors import LeaseLost, WorkflowCancelledByUser
+from stepwell.errors import InboxFull, LeaseLost, WorkflowCancelledByUser
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Claim, Commit, Received, RunInfo
 
-__all__ = ["cancel", "cancel_unexecuted", "end"]
+__all__ = ["cancel", "cancel_unexecuted", "end", "end_as_wished", "is_wished"]
 
 CANCELLER = "canceller"
 """The owner of a run that is being ended by whoever cancels it.
@@ -33,16 +34,24 @@ async def cancel(store: RunStore, run_id: str) -> None:
     Raises:
         RunOver: it has ended.
         RunNotFound: there is no such run, or not any more.
-        InboxFull: too many messages wait for it.
+        InboxFull: too many messages wait for it, others wished the same, and somebody executes it.
         RunCorrupt: what is stored can't be read.
         StoreError: the store can't be reached, or refuses; if it heard the wish, that stays.
     """
-    await store.deliver(cancel_message(run_id))
-    await cancel_unexecuted(store, run_id)
+    try:
+        await store.deliver(cancel_message(run_id))
+    except InboxFull:  # of wishes, too
+        if not await cancel_unexecuted(store, run_id):
+            raise
+    else:
+        await cancel_unexecuted(store, run_id)
 
 
-async def cancel_unexecuted(store: RunStore, run_id: str) -> None:
+async def cancel_unexecuted(store: RunStore, run_id: str) -> bool:
     """End a run that was asked to end, if nobody executes it: that needs none of its code.
+
+    Returns:
+        Whether it was ended here.
 
     Raises:
         RunNotFound: it is not there any more.
@@ -52,12 +61,13 @@ async def cancel_unexecuted(store: RunStore, run_id: str) -> None:
     for _ in range(TRIES):
         info = await store.peek(run_id)
         if info is None or not await _is_nobodys(store, info):
-            return
+            break
         claim = await _claim(store, info)
         if claim is not None:
             with suppress(LeaseLost):
-                await _end_as_wished(store, claim)
-                return
+                await end_as_wished(store, claim)
+                return True
+    return False
 
 
 async def _is_nobodys(store: RunStore, info: RunInfo) -> bool:
@@ -76,15 +86,23 @@ async def _claim(store: RunStore, info: RunInfo) -> Claim | None:
     return await store.claim(run_id, CANCELLER, was, lane, epoch=info.epoch)
 
 
-async def _end_as_wished(store: RunStore, claim: Claim) -> None:
+async def end_as_wished(store: RunStore, claim: Claim) -> None:
     """End a run that was claimed, and consume the wish.
 
     Events that nobody read stay in the inbox, with the wish if it is behind one: they are for the
     run when it is run again, as if it had been executed when it was cancelled.
+
+    Raises:
+        DurabilityError: the run went elsewhere, or the store can't be reached.
     """
     wishes = list(takewhile(_is_wish, claim.inbox))
     error = encode_error(WorkflowCancelledByUser(), None)
     await end(store, claim, "cancelled", error, taken=wishes[-1].number if wishes else 0)
+
+
+def is_wished(messages: Iterable[Received]) -> bool:
+    """Whether somebody wishes that the run ends which has these messages in its inbox."""
+    return any(map(_is_wish, messages))
 
 
 def _is_wish(message: Received) -> bool:

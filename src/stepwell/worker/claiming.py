@@ -23,9 +23,6 @@ LOOK_EVERY = 1.0
 AVOID_FOR = 30.0
 """For how many seconds a run is left alone that can't be read, and so not be set aside."""
 
-PUT_OFF_FOR = 1.0, 2.0
-"""For how many seconds a run is left to other workers that can't be beside those that are here."""
-
 AT_ONCE = 32
 """How many runs of a partition are claimed together."""
 
@@ -52,7 +49,7 @@ class Claiming:
         ]
         self._asking = 0
         self._stopping = False
-        self._avoided: dict[str, float] = {}
+        self._avoided = [dict[str, float]() for _ in range(store.partitions)]
 
     async def serve(self) -> None:
         """Claim until told to stop; what was being claimed then is taken, too."""
@@ -117,13 +114,13 @@ class Claiming:
         """
         try:
             # Others look at the same line: each takes its pick of twice as many.
-            asked = 2 * places + len(self._avoided)
+            asked = 2 * places + len(self._avoided[partition])
             due = await self._session.store.due(partition, self._shuffled(), asked)
         except BaseException:
             self._hosting.give_up(places)
             raise
-        self._forgive()
-        found = [run for run in due.runs if run.run_id not in self._avoided]
+        self._forgive(partition)
+        found = [run for run in due.runs if run.run_id not in self._avoided[partition]]
         picked = random.sample(found, min(places, len(found)))
         self._hosting.give_up(places - len(picked))
         await _make_all(self._claim(run) for run in picked)
@@ -131,10 +128,15 @@ class Claiming:
             return None
         return LOOK_EVERY if due.next_in is None else min(LOOK_EVERY, due.next_in / 1000)
 
-    def _forgive(self) -> None:
-        """Runs may have been mended that were damaged, and let in that were not."""
-        now = time.monotonic()
-        self._avoided = {one: until for one, until in self._avoided.items() if until > now}
+    def _avoid(self, run_id: str, seconds: float) -> None:
+        """Leave a run alone for a while."""
+        partition = self._session.store.partition_of(run_id)
+        self._avoided[partition][run_id] = time.monotonic() + seconds
+
+    def _forgive(self, partition: int) -> None:
+        """Runs may have been mended that were damaged, and may be let in that were not."""
+        now, avoided = time.monotonic(), self._avoided[partition]
+        self._avoided[partition] = {one: until for one, until in avoided.items() if until > now}
 
     def _shuffled(self) -> list[Lane]:
         """All lanes, another one first each time, so that none has to wait for the others."""
@@ -149,13 +151,12 @@ class Claiming:
         except DurabilityError as error:
             log.warning("run %s can't be claimed: %s", due.run_id, error)
             if isinstance(error, RunCorrupt):
-                self._avoided[due.run_id] = time.monotonic() + AVOID_FOR
+                self._avoid(due.run_id, AVOID_FOR)
         finally:
             if claim is None:
                 self._hosting.give_up(1)
-        if claim is not None and not self._hosting.take(claim):
-            pause = random.uniform(*PUT_OFF_FOR)  # noqa: S311  no secret
-            self._avoided[due.run_id] = time.monotonic() + pause
+        if claim is not None and (pause := self._hosting.take(claim)):
+            self._avoid(due.run_id, pause)
 
 
 async def _make_all(claims: Iterable[Coroutine[Any, Any, None]]) -> None:

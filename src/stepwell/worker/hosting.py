@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -11,18 +13,22 @@ from typing import cast
 from stepwell._engine.snapshot import encode_error
 from stepwell._runtime.commits import Durability
 from stepwell.durable.checkpointer import Checkpointer
-from stepwell.durable.messages import CANCEL
 from stepwell.durable.session import Session
 from stepwell.durable.tenure import Parked, Tenure, Terms
-from stepwell.durable.verdict import cancel_unexecuted
+from stepwell.durable.verdict import cancel_unexecuted, end_as_wished, is_wished
 from stepwell.errors import DurabilityError, LeaseLost, RunBlocked, RunCorrupt
-from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Claim, Release, RunInfo
 from stepwell.worker.isolation import Isolation
 from stepwell.worker.quarantine import quarantine
 from stepwell.workflow import Workflow
 
 __all__ = ["Hosting", "Served"]
+
+PUT_OFF_FOR = 1.0
+"""For how long, in seconds and up to twice that, a run is first left to others."""
+
+PUT_OFF_MAX = 30.0
+"""And for how long at last."""
 
 ASK_FOR = 1.0
 """How long, in seconds, the store may take to tell how the runs here stand."""
@@ -72,6 +78,7 @@ class Hosting:
         self._concurrency = concurrency
         self._claims_max = claims_max
         self._isolation = Isolation(claims_max)
+        self._acquitting = False
         self._reserved = 0
         self._tenures: set[Tenure] = set()
         self._resting: set[str] = set()
@@ -123,21 +130,23 @@ class Hosting:
 
     # --- the runs ---
 
-    def take(self, claim: Claim) -> bool:
+    def take(self, claim: Claim) -> float:
         """Execute a run that was claimed, in a place that was reserved.
 
         Returns:
-            False if it can't be beside those that are here: then it is given back, as it was.
+            0; or for how many seconds it is to be left to others, if it can't be beside those that
+            are here: then it is given back, as it was.
         """
         self._reserved -= 1
+        now = time.monotonic()
         # Now, not when its turn comes: it would be counted also for a death that it waits at.
-        admitted = self._isolation.admit(claim, time.monotonic())
+        admitted = self._isolation.admit(claim, now)
         work = self._host(claim) if admitted else self._put_off(claim)
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         self._queued[task] = claim
         task.add_done_callback(partial(self._ended, claim))
-        return admitted
+        return 0.0 if admitted else _pause(self._isolation.waits(claim.run_id, now))
 
     def _ended(self, claim: Claim, task: asyncio.Task[None]) -> None:
         self._queued.pop(task, None)
@@ -166,8 +175,7 @@ class Hosting:
     async def _execute(self, claim: Claim, served: Served) -> None:
         try:
             if claim.claims > self._claims_max:
-                log.error("run %s is quarantined: it stopped its workers, or itself", claim.run_id)
-                await self._end(claim, quarantine)
+                await self._end(claim)
             else:
                 await self._hold_or_set_aside(claim, served)
         except Parked:
@@ -178,14 +186,17 @@ class Hosting:
             log.warning("run %s was interrupted here: %s", claim.run_id, error)
 
     async def _hold_or_set_aside(self, claim: Claim, served: Served) -> None:
-        """Somebody may want a run to end that this code can't read: that needs no code."""
-        unread = False
+        """Execute a run; if this code can't read it, somebody may want it to end all the same."""
         try:
             await self._hold(claim, served)
         except (RunBlocked, RunCorrupt):
-            unread = any(message.text == CANCEL for message in claim.inbox)
-        if unread:
-            await cancel_unexecuted(self._session.store, claim.run_id)
+            await self._end_if_asked(claim.run_id)
+
+    async def _end_if_asked(self, run_id: str) -> None:
+        """End a run that was given back, if that is what somebody wants: it needs no code."""
+        store = self._session.store
+        if is_wished(await store.inbox(run_id, 0)):
+            await cancel_unexecuted(store, run_id)
 
     async def _hold(self, claim: Claim, served: Served) -> None:
         if claim.claims > 1:
@@ -208,10 +219,15 @@ class Hosting:
         rests = partial(self._rests, claim.token)
         return Tenure(self._session, internals, runner, terms, on_rest=rests)
 
-    async def _end(self, claim: Claim, end: Callable[[RunStore, Claim], Awaitable[None]]) -> None:
-        """End a run whose code does not run; if that fails, somebody tries again."""
+    async def _end(self, claim: Claim) -> None:
+        """End a run that was claimed too often, as somebody wished or for that; or try again."""
+        store = self._session.store
         try:
-            await end(self._session.store, claim)
+            if is_wished(claim.inbox):
+                await end_as_wished(store, claim)
+            else:
+                log.error("run %s is quarantined: it stopped its workers, or itself", claim.run_id)
+                await quarantine(store, claim)
         finally:
             await self._session.give_back(Release(claim.run_id, claim.token, claim.lane))
 
@@ -227,7 +243,13 @@ class Hosting:
         log.debug("run %s does not go on beside those that are here", claim.run_id)
         self._leave_queue()
         await self._session.give_back(_untouched(claim))
-        await self._acquit()
+        with suppress(DurabilityError):  # its wish is still there when it is claimed again
+            if is_wished(claim.inbox):
+                await cancel_unexecuted(self._session.store, claim.run_id)
+        if not self._acquitting:
+            self._acquitting = True
+            await self._acquit()
+            self._acquitting = False
 
     async def _acquit(self) -> None:
         """Find out which of the suspects here got further: their claims were set back."""
@@ -276,6 +298,14 @@ class Hosting:
         # A commit that fails ends its own run, and lets the others go on to their boundaries.
         drains = [tenure.drain() for tenure in self._tenures]
         await asyncio.gather(*drains, return_exceptions=True)
+
+
+def _pause(waits: float) -> float:
+    """For how long a run that waits is left to others: shorter at first, as most can soon be here.
+
+    Each time it comes back, two lines are written into its log, and all workers wake up.
+    """
+    return random.uniform(1.0, 2.0) * min(PUT_OFF_FOR + waits / 2, PUT_OFF_MAX)  # noqa: S311  no secret
 
 
 def _untouched(claim: Claim) -> Release:

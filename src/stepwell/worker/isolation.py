@@ -17,10 +17,8 @@ MOST = 1, 10, 100
 Earlier it is among as many as there are: many that died once are no sign that one of them kills.
 """
 
-PATIENCE = 10.0
-"""For how long, in seconds, others give way to a run that there was no room for."""
-
-NOBODY = math.inf, -math.inf
+PATIENCE = 300.0
+"""After how many seconds a run is let in, whoever is here."""
 
 
 class Isolation:
@@ -29,10 +27,8 @@ class Isolation:
     A run that was taken over is a suspect until it gets further, rests, or leaves. In its last
     claim a suspect is here without another one, in the claim before as one of up to 10, before that
     of up to 100. So a run that is innocent gets further in time, and one that kills is found out.
-    A run that nobody died with is beside anybody.
-
-    To a run that finds too many here, all those give way that would be one of more: for
-    `PATIENCE` seconds, and then not for as long, so that neither waits for ever for the other.
+    A run that nobody died with is beside anybody. None waits for longer than `PATIENCE`: it may be
+    what the others here wait for.
 
     Args:
         claims_max: how often a run may be claimed without getting further.
@@ -42,7 +38,7 @@ class Isolation:
         self._claims_max = claims_max
         self._suspects: dict[str, Claim] = {}
         self._particular: dict[str, float] = {}  # those that are not among as many as there are
-        self._turn: tuple[float, float] = NOBODY  # of up to how many, and since when it waits
+        self._refused: dict[str, float] = {}
 
     @property
     def suspects(self) -> Collection[Claim]:
@@ -59,15 +55,16 @@ class Isolation:
         if not 1 < claim.claims <= self._claims_max:
             return True
         most, number = self._most(claim), len(self._suspects) + 1
-        if number > most:
-            self._wait(most, now)
-        if number > min([most, *self._particular.values()]) or self._gives_way(most, now):
+        is_crowded = number > min([most, *self._particular.values()])
+        if is_crowded and self.waits(claim.run_id, now) < PATIENCE:
+            self._refuse(claim.run_id, now)
             return False
-        self._suspects[claim.token] = claim
-        if most < math.inf:
-            self._particular[claim.token] = most
-        self._turn = NOBODY if most <= self._turn[0] else self._turn
+        self._let_in(claim, most)
         return True
+
+    def waits(self, run_id: str, now: float) -> float:
+        """For how long, in seconds, a run has been refused."""
+        return now - self._refused.get(run_id, now)
 
     def let_go(self, token: str) -> None:
         """The run that was claimed with this token is no suspect here any more."""
@@ -79,9 +76,15 @@ class Isolation:
         left = self._claims_max - claim.claims
         return MOST[left] if left < len(MOST) else math.inf
 
-    def _wait(self, most: float, now: float) -> None:
-        if now >= self._turn[1] + 2 * PATIENCE:
-            self._turn = most, now
+    def _let_in(self, claim: Claim, most: float) -> None:
+        self._refused.pop(claim.run_id, None)
+        self._suspects[claim.token] = claim
+        if most < math.inf:
+            self._particular[claim.token] = most
 
-    def _gives_way(self, most: float, now: float) -> bool:
-        return most > self._turn[0] and now < self._turn[1] + PATIENCE
+    def _refuse(self, run_id: str, now: float) -> None:
+        """Note since when; of those that went elsewhere nothing is known any more after a while."""
+        if run_id not in self._refused:
+            recent = now - 2 * PATIENCE
+            self._refused = {one: since for one, since in self._refused.items() if since > recent}
+            self._refused[run_id] = now

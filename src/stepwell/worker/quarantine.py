@@ -22,8 +22,9 @@ async def quarantine(store: RunStore, claim: Claim) -> None:
         "message": (
             f"run {claim.run_id} was claimed {times} times and each time its owner died, or a "
             f"step stopped it from inside, before any step of it got further. Steps that had been "
-            f"begun: {steps}. The last time, no worker had another run beside it that was taken "
-            "over from a dead one: so this one killed it, or one that had killed nothing before. "
+            f"begun: {steps}. The last time, for five minutes no worker let another run in beside "
+            "it that was taken over from the dead: so what kills is this one, or one that had "
+            "killed nothing before. "
             "See what kills the process (memory? a crash in a library?), then run it again with "
             "workflow.run(run_id=...), its input and a checkpointer: it goes on at these steps"
         ),
