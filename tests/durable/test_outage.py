@@ -147,6 +147,15 @@ async def test_an_ear_that_is_closed_waits_no_longer(
     assert said.loud == ONCE
 
 
+async def test_who_is_not_let_listen_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Place(1).store() as store, asyncio.timeout(60):
+        monkeypatch.setattr(store, "watch", refuse)
+        ear = Ear(store, Topic("due", 0), Outage())
+        for _ in range(3):
+            await ear.open(3600)
+        ear.close()
+
+
 async def test_an_ear_tries_again_by_itself(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hearing, "LISTEN_AGAIN", 0.01)
     place = Place(1)

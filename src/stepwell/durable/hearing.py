@@ -1,12 +1,16 @@
 """Waiting for news that may get lost."""
 
 import asyncio
+from contextlib import suppress
 
 from stepwell.durable.outage import Outage
 from stepwell.storage.protocol import RunStore
 from stepwell.storage.records import Topic
 
 __all__ = ["Ear", "heard"]
+
+LISTEN_AGAIN = 1.0
+"""How long, in seconds, it is left alone that the store did not let us listen."""
 
 
 class Ear:
@@ -26,19 +30,31 @@ class Ear:
             f"listening for news of kind {topic.kind!r} in partition {topic.partition}"
         )
         self._opening: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
 
     async def open(self, seconds: float) -> None:
         """Listen from now on; return when that is so, was refused, or takes so many seconds.
 
-        It is asked for again at each call.
+        If it was refused, it is tried again and again.
         """
         if self._opening is None or self._opening.done():
+            self._tried.clear()
             self._opening = asyncio.get_running_loop().create_task(self._open())
-        await asyncio.wait([self._opening], timeout=seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._tried.wait()
 
     async def _open(self) -> None:
-        with self._request.noted():
-            await self._store.watch(self._topic, self._news)
+        try:
+            while True:
+                with self._request.noted():
+                    await self._store.watch(self._topic, self._news)
+                    return
+                self._tried.set()
+                await asyncio.sleep(LISTEN_AGAIN)
+        finally:
+            self._tried.set()
+            self._request.end()
 
     async def hear(self, seconds: float) -> None:
         """Return as soon as there are news, which are old then; after so many seconds without."""
@@ -52,7 +68,6 @@ class Ear:
         """Listen no more."""
         if self._opening is not None:
             self._opening.cancel()
-        self._request.end()
         self._store.unwatch(self._topic, self._news)
 
 

@@ -247,22 +247,23 @@ class Hosting:
             if is_wished(claim.inbox):
                 await cancel_unexecuted(self._session.store, claim.run_id)
         if not self._acquitting:
-            self._acquitting = True
             await self._acquit()
-            self._acquitting = False
 
     async def _acquit(self) -> None:
         """Find out which of the suspects here got further: their claims were set back."""
-        suspects = self._isolation.suspects
-        asking = [self._session.store.peek(one.run_id) for one in suspects]
+        self._acquitting = True
         try:
             async with asyncio.timeout(ASK_FOR):
+                suspects = self._isolation.suspects
+                asking = [self._session.store.peek(one.run_id) for one in suspects]
                 told = await asyncio.gather(*asking, return_exceptions=True)
+            for claim, info in zip(suspects, told, strict=True):
+                if isinstance(info, RunInfo) and self._got_further(info):
+                    self._isolation.let_go(claim.token)
         except TimeoutError:
-            return
-        for claim, info in zip(suspects, told, strict=True):
-            if isinstance(info, RunInfo) and self._got_further(info):
-                self._isolation.let_go(claim.token)
+            log.debug("the store does not tell who got further")
+        finally:
+            self._acquitting = False
 
     def _got_further(self, info: RunInfo) -> bool:
         """Whether a run made progress since it was claimed here."""
